@@ -1,0 +1,1 @@
+"""Boards: ready-made targets."""

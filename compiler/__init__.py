@@ -1,0 +1,1 @@
+"""Targets, tensor layout, tiling, instruction encoding and the cycle model."""

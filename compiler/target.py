@@ -1,0 +1,144 @@
+"""The target: everything that the hardware depends on, and nothing of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from tilewright.errors import TilewrightError
+
+__all__ = ["Target"]
+
+_LIMITS = {
+    "rows": (1, 64),
+    "cols": (1, 64),
+    "act_bits": (2, 16),
+    "weight_bits": (2, 16),
+    "acc_bits": (16, 48),
+    "act_depth": (16, 65536),
+    "acc_depth": (4, 65536),
+    "bus_bytes": (1, 64),
+    "burst_beats": (1, 256),
+    "fifo_bursts": (2, 16),
+    "multiplier_stages": (1, 4),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Parameters of the generated accelerator.
+
+    Attributes
+    ----------
+    name : shown in reports
+    prefix : first part of every Verilog module name
+    rows, cols : the array; rows are reduction terms, columns are output channels
+    act_bits, weight_bits : widest feature map and weight; narrower tensors run too
+    acc_bits : accumulator width; the compiler proves that the network fits in it
+    act_depth : words of each of the `rows` activation banks
+    acc_depth : pixels of each of the two accumulator halves
+    bus_bytes : data width of the memory bus (a power of two)
+    burst_beats : longest burst
+    fifo_bursts : read-ahead of each DMA reader, in bursts
+    multiplier_stages : registers from the operands to the product
+    leaky : whether the post-processing can do LeakyReLU
+    clock_mhz : intended clock, for frame rates in reports
+
+    Raises
+    ------
+    TilewrightError
+        If a parameter is out of range.
+    """
+
+    name: str = "default"
+    prefix: str = "tilewright"
+    rows: int = 16
+    cols: int = 16
+    act_bits: int = 8
+    weight_bits: int = 8
+    acc_bits: int = 32
+    act_depth: int = 4096
+    acc_depth: int = 512
+    bus_bytes: int = 8
+    burst_beats: int = 64
+    fifo_bursts: int = 4
+    multiplier_stages: int = 2
+    leaky: bool = True
+    clock_mhz: float = 100.0
+
+    def __post_init__(self) -> None:
+        for field, (low, high) in _LIMITS.items():
+            value = getattr(self, field)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise TilewrightError(
+                    f"Target {self.name!r}: {field} must be an integer in {low}..{high}, "
+                    f"not {value!r}"
+                )
+        for field in ("bus_bytes", "burst_beats"):
+            if getattr(self, field).bit_count() != 1:
+                raise TilewrightError(
+                    f"Target {self.name!r}: {field} must be a power of two, "
+                    f"not {getattr(self, field)!r}"
+                )
+        if self.burst_beats * self.bus_bytes > 4096:
+            raise TilewrightError(
+                f"Target {self.name!r}: burst_beats * bus_bytes must not exceed 4096 bytes "
+                f"(AXI's burst boundary), not {self.burst_beats * self.bus_bytes}"
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.prefix):
+            raise TilewrightError(
+                f"Target {self.name!r}: prefix must be a lower-case Verilog name, "
+                f"not {self.prefix!r}"
+            )
+        if self.acc_bits < self.psum_bits:
+            raise TilewrightError(
+                f"Target {self.name!r}: acc_bits must be at least {self.psum_bits} (a column's "
+                f"sum of {self.rows} products), not {self.acc_bits}"
+            )
+        if not self.clock_mhz > 0:
+            raise TilewrightError(
+                f"Target {self.name!r}: clock_mhz must be positive, not {self.clock_mhz!r}"
+            )
+
+    @property
+    def lane_bytes(self) -> int:
+        """Bytes of one channel of one pixel in memory."""
+        return 1 if self.act_bits <= 8 else 2
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel of one channel block in memory."""
+        return self.rows * self.lane_bytes
+
+    @property
+    def pixel_align(self) -> int:
+        """Smallest number of pixels that fills whole bus beats."""
+        return self.bus_bytes // math.gcd(self.bus_bytes, self.pixel_bytes)
+
+    @property
+    def psum_bits(self) -> int:
+        """Width of a partial sum at the bottom of the array."""
+        return self.act_bits + self.weight_bits + (self.rows - 1).bit_length()
+
+    @property
+    def weight_containers(self) -> tuple[int, ...]:
+        """Bits a weight can take in the stream: 2, 4, 8, 16, as far as weight_bits needs."""
+        widest = 1 << (self.weight_bits - 1).bit_length()
+        return tuple(bits for bits in (2, 4, 8, 16) if bits <= widest)
+
+    @property
+    def min_tile_period(self) -> int:
+        """Least cycles between two weight tiles: loading R rows, or the accumulator's latency."""
+        return max(self.rows, 4)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every parameter that shapes the hardware or the program."""
+        shaping = dataclasses.asdict(self)
+        for cosmetic in ("name", "prefix", "clock_mhz"):
+            del shaping[cosmetic]
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]

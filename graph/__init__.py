@@ -1,0 +1,1 @@
+"""The intermediate representation, its importers, the operator check and float execution."""

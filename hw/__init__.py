@@ -1,0 +1,1 @@
+"""The accelerator in Amaranth: array, buffers, DMA, post-processing, control."""

@@ -1,0 +1,1 @@
+"""Fixed-point formats, the arithmetic's definition, fractional-length search and QONNX."""

@@ -1,0 +1,1 @@
+"""Simulation of the generated Verilog against the integer reference."""
