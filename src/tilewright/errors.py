@@ -1,6 +1,9 @@
 """The one exception that a user's mistake raises."""
 
-__all__ = ["TilewrightError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["TilewrightError", "nearest"]
 
 
 class TilewrightError(Exception):
@@ -10,3 +13,10 @@ class TilewrightError(Exception):
     found and what is allowed, and what to do. The command line prints it without a traceback and
     exits with code 2. Faults of Tilewright itself are never raised as this class.
     """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Hint for the message about an unknown name: the nearest known one, or all of them."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(options)}"
