@@ -37,6 +37,8 @@ class Gearbox(wiring.Component):
     o : ``Out(stream {data: max(out_widths), last: 1})``; bits of `data` above the chosen width are
         not meaningful. With "pad", `last` marks a segment's last word; with "drop" it is always 0,
         because the last whole word may leave before it is known that only remains follow.
+    stop : with "drop", the word now at the output is the last one wanted of its segment: what
+        else the segment's last beat holds is dropped, whole words too
     mode : index into `out_widths`; constant from a segment's first beat until its last beat has
         entered and its last word has left
 
@@ -48,6 +50,7 @@ class Gearbox(wiring.Component):
 
     i: Any
     o: Any
+    stop: Any
     mode: Any
 
     def __init__(self, in_width: int, out_widths: tuple[int, ...], *, flush: str = "drop") -> None:
@@ -63,6 +66,7 @@ class Gearbox(wiring.Component):
             {
                 "i": In(stream.Signature(data.StructLayout({"data": in_width, "last": 1}))),
                 "o": Out(stream.Signature(data.StructLayout({"data": max(out_widths), "last": 1}))),
+                "stop": In(1),
                 "mode": In(range(len(out_widths))),
             }
         )
@@ -89,7 +93,7 @@ class Gearbox(wiring.Component):
         final = Signal()  # the word at the output is the segment's last one
         m.d.comb += [
             one_left.eq(fill < 2 * width),
-            final.eq(ending & ((fill <= width) if self._pad else one_left)),
+            final.eq(ending & ((fill <= width) if self._pad else (one_left | self.stop))),
             self.o.valid.eq((fill >= width) | (ending if self._pad else 0)),
             self.o.p.data.eq(buffer),
             self.o.p.last.eq(final if self._pad else 0),
