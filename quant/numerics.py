@@ -57,7 +57,7 @@ def saturate(value: Any, bits: int) -> Any:
 
 
 def requantize(value: Any, biased_shift: Any, shift_bias: int) -> Any:
-    """value / 2**(biased_shift - shift_bias), rounded half up, not yet saturated.
+    """Divide by 2**(biased_shift - shift_bias), rounding half up, without saturating.
 
     The shift may be negative (to the left) down to -shift_bias. One right shift serves both
     directions: the value first goes shift_bias + 1 to the left, and the bit shifted out last rounds.

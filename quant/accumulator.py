@@ -1,0 +1,202 @@
+"""The exact accumulators of a layer: their worst case, and their values by floating point.
+
+Integers below 2**24 are exact in float32 and below 2**53 in float64. A layer whose accumulator
+bound (`accumulator_bound`: no partial sum can be larger) lies below 2**24 is computed in float32,
+every other one in float64, where the bound of 2**47 that post-processing sets is asserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from tilewright.graph.ir import Conv, Op, Pool
+from tilewright.quant.fixed import FixedLayer, IntArray
+from tilewright.quant.formats import QFormat
+
+__all__ = [
+    "ACC_LIMIT",
+    "Accumulator",
+    "accumulator_bound",
+    "as_tensor",
+    "average_fraction",
+    "average_multipliers",
+]
+
+ACC_LIMIT = 1 << 47
+"""Accumulators (with bias) stay below this magnitude: 48 bits, the widest that a target has."""
+
+_FLOAT32_EXACT = 1 << 24
+
+
+def average_fraction(pool: Pool, height: int, width: int) -> int:
+    """Fractional bits f of an average's reciprocals: acc_frac = frac_x + f.
+
+    log2(n) if every window has one divisor n that is a power of two (then the reciprocal is exact),
+    else 8 + ceil(log2(largest divisor)).
+    """
+    divisors = _divisors(pool, height, width)
+    largest = int(divisors.max())
+    if int(divisors.min()) == largest and largest.bit_count() == 1:
+        return largest.bit_length() - 1
+    return 8 + (largest - 1).bit_length()
+
+
+def average_multipliers(pool: Pool, height: int, width: int) -> IntArray:
+    """Reciprocals M(n) = round_half_up(2**f / n) of an average, int64 [out height, out width]."""
+    divisors = _divisors(pool, height, width)
+    f = average_fraction(pool, height, width)
+    return ((1 << (f + 1)) + divisors) // (2 * divisors)
+
+
+def _divisors(pool: Pool, height: int, width: int) -> IntArray:
+    rows = [counted for _, _, counted in pool.windows(0, height)]
+    cols = [counted for _, _, counted in pool.windows(1, width)]
+    divisors = np.multiply.outer(np.array(rows, np.int64), np.array(cols, np.int64))
+    assert divisors.min() > 0, "an averaging window without pixels"
+    return divisors
+
+
+def accumulator_bound(layer: FixedLayer, formats: Mapping[str, QFormat]) -> int:
+    """Largest magnitude that an accumulator of `layer` can take, as an exact Python integer.
+
+    Every input value may be anything its format can hold. Counted are all partial sums, with and
+    without the bias; hence no order of summation exceeds it, and some input reaches it. (Average
+    pooling: of all window sizes up to the kernel's, whether or not the map has them.)
+
+    Parameters
+    ----------
+    layer : the quantized layer
+    formats : format of every tensor that the layer reads
+    """
+    ranges = _sum_ranges(layer, formats)
+    residual = layer.layer.residual
+    worst = 0
+    for c, (low, high) in enumerate(ranges):
+        if residual is not None:
+            shift = int(layer.acc_frac[c]) - formats[residual].frac
+            low += formats[residual].min << shift
+            high += formats[residual].max << shift
+        bias = int(layer.bias[c])
+        worst = max(worst, high + max(bias, 0), -low - min(bias, 0))
+    return worst
+
+
+def _sum_ranges(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[tuple[int, int]]:
+    """Least and greatest sum per output channel, before bias and residual."""
+    sources = [formats[name] for name in layer.layer.inputs]
+    acc_frac = [int(f) for f in layer.acc_frac]
+    if layer.weight is not None:
+        x = sources[0]
+        flat = layer.weight.reshape(len(layer.weight), -1)
+        positive = np.where(flat > 0, flat, 0).sum(1).tolist()
+        negative = np.where(flat < 0, flat, 0).sum(1).tolist()
+        shifts = [a - int(w) - x.frac for a, w in zip(acc_frac, layer.weight_frac, strict=True)]
+        return [
+            ((p * x.min + n * x.max) << s, (p * x.max + n * x.min) << s)
+            for p, n, s in zip(positive, negative, shifts, strict=True)
+        ]
+    if layer.layer.op is Op.AVG_POOL:
+        assert layer.layer.pool is not None
+        f = acc_frac[0] - sources[0].frac
+        area = layer.layer.pool.kernel[0] * layer.layer.pool.kernel[1]
+        gain = max(n * (((1 << (f + 1)) + n) // (2 * n)) for n in range(1, area + 1))
+        return [(sources[0].min * gain, sources[0].max * gain)] * len(acc_frac)
+    scaled = [(s.min << (a - s.frac), s.max << (a - s.frac)) for s in sources for a in acc_frac[:1]]
+    if layer.layer.op is Op.ADD:
+        return [(sum(low for low, _ in scaled), sum(high for _, high in scaled))] * len(acc_frac)
+    return [(min(low for low, _ in scaled), max(high for _, high in scaled))] * len(acc_frac)
+
+
+def as_tensor(values: IntArray) -> torch.Tensor:
+    """Tensor of an array that may be read-only or strided in a way that torch refuses."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+class Accumulator:
+    """Computes the exact accumulators of one layer, any number of times.
+
+    Parameters
+    ----------
+    layer : the quantized layer; its output format is not used
+    formats : format of every tensor that the layer reads
+    """
+
+    def __init__(self, layer: FixedLayer, formats: Mapping[str, QFormat]) -> None:
+        self.layer = layer
+        self.bound = accumulator_bound(layer, formats)
+        assert self.bound < ACC_LIMIT, f"{layer.name}: accumulators reach {self.bound}"
+        exact32 = self.bound < _FLOAT32_EXACT and torch.get_float32_matmul_precision() == "highest"
+        self.dtype = torch.float32 if exact32 else torch.float64
+        self._fracs = [formats[name].frac for name in layer.layer.all_inputs]
+        self._weight = None if layer.weight is None else as_tensor(layer.weight).to(self.dtype)
+
+    def __call__(self, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Accumulators before the bias, after pooling: integers in a tensor of `self.dtype`.
+
+        `xs` are integer-valued tensors [N, C, H, W] in the order of `layer.all_inputs`.
+        """
+        layer = self.layer.layer
+        maps = [x.to(self.dtype) for x in xs]
+        if layer.conv is not None:
+            assert self._weight is not None
+            acc = self._align(_convolve(maps[0], self._weight, layer.conv), self._product_frac())
+            if layer.residual is not None:
+                acc = acc + self._align(maps[1], self._fracs[1])
+            return acc if layer.max_pool is None else _maximum(acc, layer.max_pool)
+        if layer.op is Op.AVG_POOL:
+            assert layer.pool is not None
+            return _average(maps[0], layer.pool)
+        if layer.op is Op.CONCAT:
+            fracs = np.repeat(self._fracs, [m.shape[1] for m in maps])
+            return self._align(torch.cat(maps, dim=1), fracs)
+        total = self._align(maps[0], self._fracs[0])
+        for other, frac in zip(maps[1:], self._fracs[1:], strict=True):
+            total = total + self._align(other, frac)
+        return total if layer.pool is None else _maximum(total, layer.pool)
+
+    def _product_frac(self) -> IntArray:
+        return self.layer.weight_frac + self._fracs[0]
+
+    def _align(self, values: torch.Tensor, frac: IntArray | int) -> torch.Tensor:
+        """`values` of fractional length `frac` at the accumulator's."""
+        shift = self.layer.acc_frac - frac
+        assert (shift >= 0).all(), f"{self.layer.name}: acc_frac below that of its terms"
+        if not shift.any():
+            return values
+        factor = torch.from_numpy(np.ldexp(1.0, shift)).to(self.dtype)
+        return values * factor.reshape(1, -1, 1, 1)
+
+
+def _convolve(x: torch.Tensor, weight: torch.Tensor, conv: Conv) -> torch.Tensor:
+    top, bottom, left, right = conv.pads
+    if not any(conv.pads) and conv.groups == 1 and weight.shape[1:] == x.shape[1:]:
+        return (x.flatten(1) @ weight.flatten(1).T)[:, :, None, None]
+    if (top, left) != (bottom, right):
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    # NNPACK would transform small kernels (Winograd), which is not exact on integers.
+    with torch.backends.nnpack.flags(enabled=False):
+        return F.conv2d(x, weight, None, conv.stride, (top, left), conv.dilation, conv.groups)
+
+
+def _padded(x: torch.Tensor, pool: Pool, value: float) -> torch.Tensor:
+    top, bottom, left, right = pool.pads
+    below, beside = pool.extra
+    if not any((*pool.pads, *pool.extra)):
+        return x
+    return F.pad(x, (left, right + beside, top, bottom + below), value=value)
+
+
+def _maximum(x: torch.Tensor, pool: Pool) -> torch.Tensor:
+    pooled = F.max_pool2d(_padded(x, pool, float("-inf")), pool.kernel, pool.stride)
+    assert bool(torch.isfinite(pooled).all()), "a maximum over padding only"
+    return pooled
+
+
+def _average(x: torch.Tensor, pool: Pool) -> torch.Tensor:
+    multipliers = average_multipliers(pool, x.shape[2], x.shape[3])
+    sums = F.avg_pool2d(_padded(x, pool, 0.0), pool.kernel, pool.stride, divisor_override=1)
+    return sums * torch.from_numpy(multipliers).to(x.dtype)
