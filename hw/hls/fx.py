@@ -1,0 +1,244 @@
+"""Symbolic fixed-point values: calling a plain function with them records its datapath."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from amaranth import Shape
+
+from tilewright.errors import TilewrightError
+from tilewright.hw.hls.builder import MAX_BITS, Builder
+from tilewright.hw.hls.nodes import Datapath, Interval, Op
+
+__all__ = ["Fx", "Input", "trace"]
+
+
+class Input(NamedTuple):
+    """An input with values in lo..hi; `constant`: held while data is in the pipeline."""
+
+    lo: int
+    hi: int
+    constant: bool = False
+
+    @classmethod
+    def of(cls, shape: Any, *, constant: bool = False) -> Input:
+        """Input with all values of an Amaranth shape, or of a range."""
+        if isinstance(shape, range):
+            return cls(min(shape), max(shape), constant)
+        shape = Shape.cast(shape)
+        if shape.signed:
+            return cls(-(1 << (shape.width - 1)), (1 << (shape.width - 1)) - 1, constant)
+        return cls(0, (1 << shape.width) - 1, constant)
+
+
+def trace(function: Callable[..., Any], inputs: Mapping[str, Any], /, **static: Any) -> Datapath:
+    """Record what a function computes from symbolic integers.
+
+    Parameters
+    ----------
+    function : called with each input, and everything of `static`, by keyword; returns one value
+    inputs : for each, an `Input`, a pair (lo, hi), a range or an Amaranth shape
+    static : values known when the hardware is made (numbers, or anything the function wants)
+
+    Raises
+    ------
+    TilewrightError
+        If the function does what hardware of fixed shape cannot (branch on a value, divide, use
+        floats, shift by an amount that may be negative), naming the operation.
+    """
+    builder = Builder()
+    symbols = {}
+    for name, given in inputs.items():
+        bounds = Input(*given) if isinstance(given, tuple) else Input.of(given)
+        if not bounds.lo <= bounds.hi:
+            raise TilewrightError(
+                f"Traced function: input {name!r} has the empty range {bounds.lo}..{bounds.hi}"
+            )
+        symbols[name] = Fx(builder, builder.input(name, *bounds[:2], constant=bounds.constant))
+    result = function(**symbols, **static)
+    if not isinstance(result, Fx):
+        result = Fx(builder, builder.const(_integer(result)))
+    return builder.datapath(result.index)
+
+
+def _integer(value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TilewrightError(
+            f"Traced function: {value!r} is used as a value; only integers and the function's "
+            f"inputs are allowed, so scale constants to integers"
+        ) from None
+
+
+class Fx:
+    """An integer that the hardware will compute; Python's arithmetic on it records operations.
+
+    Supported: + - * << >> (towards minus infinity), comparisons, unary - and abs(), & | between
+    conditions, and `tilewright.quant.numerics.where` instead of branches. The range of every
+    result is known, so nothing can overflow.
+    """
+
+    __slots__ = ("builder", "index")
+    __array_ufunc__ = None  # NumPy leaves mixed operations to this class
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, builder: Builder, index: int) -> None:
+        self.builder = builder
+        self.index = index
+
+    @property
+    def interval(self) -> Interval:
+        """Least and greatest possible value."""
+        return self.builder.nodes[self.index].interval
+
+    def __repr__(self) -> str:
+        return f"Fx({self.interval[0]}..{self.interval[1]})"
+
+    def _lift(self, value: Any) -> int:
+        """Node of an operand."""
+        if isinstance(value, Fx):
+            assert value.builder is self.builder, "a value of another trace"
+            return value.index
+        return self.builder.const(_integer(value))
+
+    def _make(self, op: Op, *operands: Any) -> Fx:
+        args = [self._lift(operand) for operand in operands]
+        return Fx(self.builder, self.builder.make(op, *args))
+
+    def __add__(self, other: Any) -> Fx:
+        return self._make(Op.ADD, self, other)
+
+    def __sub__(self, other: Any) -> Fx:
+        return self._make(Op.SUB, self, other)
+
+    def __mul__(self, other: Any) -> Fx:
+        return self._make(Op.MUL, self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: Any) -> Fx:
+        return self._make(Op.SUB, other, self)
+
+    def __neg__(self) -> Fx:
+        return self._make(Op.SUB, 0, self)
+
+    def __abs__(self) -> Fx:
+        most = max(abs(bound) for bound in self.interval)
+        args = (self.index, (-self).index)
+        return Fx(self.builder, self.builder.make(Op.MAX, *args, within=(0, most)))
+
+    def _shift(self, op: Op, value: Any, distance: Any) -> Fx:
+        lo, hi = self.builder.nodes[self._lift(distance)].interval
+        if lo < 0:
+            raise TilewrightError(
+                f"Traced function: a shift distance can be {lo}, but must not be negative; add a "
+                f"bias to it, as tilewright.quant.numerics.requantize does"
+            )
+        if op is Op.VSHL and hi > MAX_BITS:
+            raise TilewrightError(
+                f"Traced function: a shift to the left by up to {hi} bits is more than {MAX_BITS}; "
+                f"declare a narrower distance or limit it with minimum"
+            )
+        return self._make(op, value, distance)
+
+    def __lshift__(self, other: Any) -> Fx:
+        return self._shift(Op.VSHL, self, other)
+
+    def __rlshift__(self, other: Any) -> Fx:
+        return self._shift(Op.VSHL, other, self)
+
+    def __rshift__(self, other: Any) -> Fx:
+        return self._shift(Op.VSHR, self, other)
+
+    def __rrshift__(self, other: Any) -> Fx:
+        return self._shift(Op.VSHR, other, self)
+
+    def __lt__(self, other: Any) -> Fx:
+        return self._make(Op.LT, self, other)
+
+    def __gt__(self, other: Any) -> Fx:
+        return self._make(Op.LT, other, self)
+
+    def __le__(self, other: Any) -> Fx:
+        return self._make(Op.NOT, self > other)
+
+    def __ge__(self, other: Any) -> Fx:
+        return self._make(Op.NOT, self < other)
+
+    def __eq__(self, other: object) -> Fx:  # type: ignore[override]
+        return self._make(Op.EQ, self, other)
+
+    def __ne__(self, other: object) -> Fx:  # type: ignore[override]
+        return self._make(Op.NOT, self == other)
+
+    def _condition(self, value: Any) -> int:
+        """Node of an operand of & and |, which must be 0 or 1."""
+        index = self._lift(value)
+        lo, hi = self.builder.nodes[index].interval
+        if lo < 0 or hi > 1:
+            raise TilewrightError(
+                f"Traced function: & and | join conditions (0 or 1), not a value in {lo}..{hi}"
+            )
+        return index
+
+    def __and__(self, other: Any) -> Fx:
+        a, b = self._condition(self), self._condition(other)
+        return Fx(self.builder, self.builder.make(Op.SELECT, a, b, self.builder.const(0)))
+
+    def __or__(self, other: Any) -> Fx:
+        a, b = self._condition(self), self._condition(other)
+        return Fx(self.builder, self.builder.make(Op.SELECT, a, self.builder.const(1), b))
+
+    __rand__ = __and__
+    __ror__ = __or__
+
+    def __fx_where__(self, condition: Any, then: Any, otherwise: Any) -> Fx:
+        """`then` where `condition` is not 0, else `otherwise`; called by numerics.where."""
+        make, nodes = self.builder.make, self.builder.nodes
+        choice, yes, no = (self._lift(value) for value in (condition, then, otherwise))
+        if not 0 <= nodes[choice].lo <= nodes[choice].hi <= 1:
+            choice = make(Op.NOT, make(Op.EQ, choice, self.builder.const(0)))
+        if nodes[choice].op is Op.NOT:
+            choice, yes, no = nodes[choice].args[0], no, yes
+        if nodes[choice].op is Op.LT and {yes, no} == set(nodes[choice].args):
+            smaller = yes == nodes[choice].args[0]
+            return Fx(self.builder, make(Op.MIN if smaller else Op.MAX, yes, no))
+        return Fx(self.builder, make(Op.SELECT, choice, yes, no))
+
+    def __bool__(self) -> bool:
+        raise TilewrightError(
+            "Traced function: a Python branch (if, and, or, not, min, max, while) depends on a "
+            "value that only the hardware knows; use tilewright.quant.numerics.where, minimum or "
+            "maximum, and & | between conditions"
+        )
+
+    def _refuse(self, operation: str) -> Any:
+        raise TilewrightError(
+            f"Traced function: {operation} has no hardware here; multiply by a reciprocal and "
+            f"shift, or use where"
+        )
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._refuse("division")
+
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __truediv__
+
+    def __mod__(self, other: Any) -> Any:
+        return self._refuse("the remainder %")
+
+    __rmod__ = __mod__
+
+    def __pow__(self, other: Any) -> Any:
+        return self._refuse("the power **")
+
+    def __float__(self) -> Any:
+        return self._refuse("conversion to float")
+
+    def __index__(self) -> Any:
+        return self._refuse("use as an index")
+
+    __int__ = __index__
