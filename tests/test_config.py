@@ -31,7 +31,7 @@ def test_every_section_is_read(tmp_path):
         scale = [0.5, 1, 2.0]
         [quant]
         weight_bits = 4
-        method = "static"
+        static = true
         [quant.layers."block.0/conv"]
         weight_bits = 6
         [target]
@@ -47,7 +47,7 @@ def test_every_section_is_read(tmp_path):
     )
     assert config.model.path == str(tmp_path / "net.onnx")
     assert (config.model.mean, config.model.scale) == ((127.0,), (0.5, 1.0, 2.0))
-    assert (config.quant.weight_bits, config.quant.method) == (4, "static")
+    assert (config.quant.weight_bits, config.quant.static) == (4, True)
     assert config.quant.layers == {"block.0/conv": LayerBits(weight_bits=6)}
     assert (config.target.rows, config.target.cols, config.target.clock_mhz) == (8, 12, 150.0)
     assert config.simulate.images == 3
@@ -57,7 +57,7 @@ def test_every_section_is_read(tmp_path):
 def test_the_resolved_configuration_reads_back_to_itself(tmp_path):
     config = load(
         tmp_path,
-        '[quant.layers."a b/ü"]\nact_bits = 5\n[quant.layers.c]\n[model]\npath = "x\\ty.onnx"\n'
+        '[quant.layers."a b/ü"]\nfeature_bits = 5\n[quant.layers.c]\n[model]\npath = "x\\ty.onnx"\n'
         "[target]\nleaky = false\n",
     )
     assert load(tmp_path, dump_config(config)) == config
@@ -71,17 +71,17 @@ def test_the_resolved_configuration_reads_back_to_itself(tmp_path):
             "[quant]\nwieght_bits = 4\n",
             "unknown key quant.wieght_bits; did you mean 'weight_bits'?",
         ),
-        ("[simulate]\nzzz = 4\n", "unknown key simulate.zzz; known are images, latency"),
+        ("[simulate]\nzzz = 4\n", "unknown key simulate.zzz; known are images, latency, simulator"),
         ("[target]\nrow = 4\n", "unknown key target.row; did you mean 'rows'?"),
         (
             "[quant.layers.c]\nbits = 4\n",
-            "unknown key quant.layers.c.bits; did you mean 'act_bits'?",
+            "unknown key quant.layers.c.bits; did you mean 'weight_bits'?",
         ),
         ("[quant]\nweight_bits = 17\n", "quant.weight_bits must be in 2..16, not 17"),
         ("[quant]\nweight_bits = 8.0\n", "quant.weight_bits must be an integer, not 8.0"),
         ("[quant]\nweight_bits = true\n", "quant.weight_bits must be an integer, not True"),
-        ('[quant]\nper_channel = "no"\n', "quant.per_channel must be true or false, not 'no'"),
-        ('[quant]\nmethod = "x"\n', "quant.method must be one of dynamic, static, not 'x'"),
+        ('[quant]\nstatic = "no"\n', "quant.static must be true or false, not 'no'"),
+        ('[simulate]\nsimulator = "x"\n', "simulate.simulator must be one of verilator, icarus"),
         ("[model]\nmean = []\n", "model.mean must not be empty"),
         ("[model]\nscale = [nan]\n", "model.scale must be finite, not nan"),
         ("[model]\npath = 3\n", "model.path must be a string, not 3"),

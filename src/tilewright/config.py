@@ -16,6 +16,7 @@ from typing import Any
 from tilewright.boards import TARGETS
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError, nearest
+from tilewright.quant.config import QuantConfig
 from tilewright.quant.formats import MAX_BITS, MIN_BITS
 
 __all__ = [
@@ -57,10 +58,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBits:
-    """[quant.layers.NAME]: bit widths of one layer where they differ from [quant]."""
+    """[quant.layers.NAME] and [quant.kinds.KIND]: bit widths that differ from [quant]."""
 
     weight_bits: int | None = _option(low=MIN_BITS, high=MAX_BITS)
-    act_bits: int | None = _option(low=MIN_BITS, high=MAX_BITS)
+    feature_bits: int | None = _option(low=MIN_BITS, high=MAX_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +70,34 @@ class QuantSection:
 
     Attributes
     ----------
+    static : one fractional length for the network instead of one for each tensor
     images : calibration images used, from the front of the set
-    method : dynamic (one fractional length per tensor) or static (one for the network)
-    per_channel : one fractional length per output channel of the weights
+    layers, kinds : other bit widths by layer name, or by kind (conv, depthwise, fc)
     """
 
     weight_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
-    act_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
-    method: str = _option("dynamic", choices=("dynamic", "static"))
-    per_channel: bool = _option(False)
+    feature_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
+    static: bool = _option(False)
     images: int = _option(64, low=1, high=1_000_000)
     layers: dict[str, LayerBits] = field(default_factory=dict)
+    kinds: dict[str, LayerBits] = field(default_factory=dict)
+
+    def options(self, target: Target) -> QuantConfig:
+        """What `tilewright.quant` wants to know, for a network that runs on `target`."""
+        return QuantConfig(
+            weight_bits=self.weight_bits,
+            feature_bits=self.feature_bits,
+            static=self.static,
+            acc_bits=target.acc_bits,
+            layer_weight_bits=_given(self.layers, "weight_bits"),
+            layer_feature_bits=_given(self.layers, "feature_bits"),
+            kind_weight_bits=_given(self.kinds, "weight_bits"),
+            kind_feature_bits=_given(self.kinds, "feature_bits"),
+        )
+
+
+def _given(table: Mapping[str, LayerBits], name: str) -> dict[str, int]:
+    return {k: getattr(v, name) for k, v in table.items() if getattr(v, name) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +108,12 @@ class SimulateConfig:
     ----------
     images : images run through the whole network
     latency : cycles from a read's address to its first data
+    simulator : verilator, or icarus where it is installed (slow)
     """
 
     images: int = _option(1, low=1, high=1_000_000)
     latency: int = _option(50, low=0, high=100_000)
+    simulator: str = _option("verilator", choices=("verilator", "icarus"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
