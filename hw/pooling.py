@@ -1,0 +1,75 @@
+"""Maximum or sum of the accumulators of each pooling window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tilewright.compiler.target import Target
+from tilewright.hw.hls import combinational, trace
+from tilewright.quant import numerics
+
+__all__ = ["Pooling"]
+
+
+class Pooling(wiring.Component):
+    """Reduces each window of pixels to one, C lanes at a time, one pixel a cycle.
+
+    The result stands at `o` the cycle after the window's last pixel entered; the next window's
+    first pixel enters while it is taken. `i.ready` depends combinationally on `o.ready`. Sums are
+    kept in acc_bits bits: the compiler proves that they fit.
+
+    Parameters
+    ----------
+    target : gives cols (C) and acc_bits
+    tag_width : bits that travel with a pixel; a window has its last pixel's
+
+    Members
+    -------
+    i : ``In(stream {accs: ArrayLayout(signed(acc_bits), C), first: 1, last: 1, tag: tag_width})``
+        `first` and `last` mark a window's ends; a window of one pixel has both.
+    is_sum : ``In(1)``
+        Sum instead of maximum; constant within a window.
+    o : ``Out(stream {accs: ArrayLayout(signed(acc_bits), C), tag: tag_width})``
+    """
+
+    i: Any
+    o: Any
+    is_sum: Any
+
+    def __init__(self, target: Target, *, tag_width: int = 0) -> None:
+        self._acc_bits = target.acc_bits
+        accs = data.ArrayLayout(signed(target.acc_bits), target.cols)
+        super().__init__(
+            {
+                "i": In(
+                    stream.Signature(
+                        data.StructLayout({"accs": accs, "first": 1, "last": 1, "tag": tag_width})
+                    )
+                ),
+                "is_sum": In(1),
+                "o": Out(stream.Signature(data.StructLayout({"accs": accs, "tag": tag_width}))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        acc = signed(self._acc_bits)
+        datapath = trace(numerics.pool_step, {"running": acc, "value": acc, "is_sum": range(2)})
+        m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.p.last), self.o.p.tag.eq(self.i.p.tag)]
+        # The register of the running value is the output's: while a result waits, nothing enters.
+        for c, value in enumerate(self.i.p.accs):
+            running = self.o.p.accs[c]
+            inputs = {"running": running, "value": value, "is_sum": self.is_sum}
+            step = Signal(acc, name=f"step{c}")
+            m.d.comb += step.eq(combinational(m, datapath, inputs))
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += running.eq(Mux(self.i.p.first, value, step))
+        return m
