@@ -1,0 +1,91 @@
+"""One-dimensional geometry of a layer: pooling windows, and which input pixels outputs need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tilewright.graph.ir import Pool
+
+__all__ = ["Axis", "Piece", "Windows", "ranges"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """How accumulators read a source along one axis: accumulator i reads i * stride - pad + tap.
+
+    `taps` stand `dilation` apart; `size` is the source's extent.
+    """
+
+    size: int
+    taps: int = 1
+    stride: int = 1
+    dilation: int = 1
+    pad: int = 0
+
+    def needs(self, first: int, last: int) -> tuple[int, int]:
+        """Input range [start, stop) that accumulators [first, last) read; may leave the map."""
+        start = first * self.stride - self.pad
+        return start, start + (last - first - 1) * self.stride + self.dilation * (self.taps - 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive outputs [first, last) whose windows are equally long and equally spaced.
+
+    Output i reads accumulators [start + (i - first) * step, ... + length).
+    """
+
+    first: int
+    last: int
+    start: int
+    length: int
+    step: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The pooling windows of one axis: for each output the accumulators [start, stop) it reads."""
+
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    counted: tuple[int, ...]
+    step: int
+
+    @classmethod
+    def of(cls, pool: Pool | None, axis: int, size: int) -> Windows:
+        """Windows of `pool` over `size` accumulators (None: each output is one accumulator)."""
+        if pool is None:
+            return cls(tuple(range(size)), tuple(range(1, size + 1)), (1,) * size, 1)
+        starts, stops, counted = zip(*pool.windows(axis, size), strict=True)
+        return cls(starts, stops, counted, pool.stride[axis])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def region(self, first: int, last: int) -> tuple[int, int]:
+        """Accumulators [start, stop) that outputs [first, last) read."""
+        return min(self.starts[first:last]), max(self.stops[first:last])
+
+    def pieces(self, first: int, last: int) -> list[Piece]:
+        """Outputs [first, last) cut into pieces of equal windows."""
+        result: list[Piece] = []
+        for i in range(first, last):
+            length, counted = self.stops[i] - self.starts[i], self.counted[i]
+            if result and i > first:
+                old = result[-1]
+                expected = old.start + (i - old.first) * self.step
+                if (old.length, old.counted, expected) == (length, counted, self.starts[i]):
+                    result[-1] = Piece(old.first, i + 1, old.start, length, self.step, counted)
+                    continue
+            result.append(Piece(i, i + 1, self.starts[i], length, self.step, counted))
+        return result
+
+
+def ranges(first: int, last: int, size: int, align: int = 1) -> Iterator[tuple[int, int]]:
+    """[first, last) cut at multiples of `size` after `first` rounded down to `align`."""
+    start = first - first % align
+    while start < last:
+        yield max(start, first), min(start + size, last)
+        start += size

@@ -1,0 +1,159 @@
+"""LOAD instructions: the input rectangle of a macro tile, clipped to the map and padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tilewright.compiler.isa import Opcode
+from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.target import Target
+from tilewright.compiler.tiling import column_extent
+from tilewright.compiler.work import Source
+
+if TYPE_CHECKING:
+    from tilewright.compiler.schedule import Machine
+
+__all__ = ["Group", "Rectangle", "load_instructions", "rectangle"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rectangle:
+    """Input pixels of a macro tile: rows [top, bottom) and columns [left, right) of the map.
+
+    They may leave the map; what lies outside is zero.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    height: int
+    real_width: int
+
+    @property
+    def width(self) -> int:
+        """Bank words from one row to the next."""
+        return self.right - self.left
+
+    @property
+    def words(self) -> int:
+        """Bank words of one channel block."""
+        return (self.bottom - self.top) * self.width
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Channel blocks [first, last) of a source's rectangle, loaded together."""
+
+    source: int
+    first: int
+    last: int
+    rect: Rectangle
+
+    @property
+    def words(self) -> int:
+        """Bank words."""
+        return (self.last - self.first) * self.rect.words
+
+
+def rectangle(
+    source: Source, rows: tuple[int, int], cols: tuple[int, int], target: Target
+) -> Rectangle:
+    """Input rectangle of `source` for accumulators `rows` x `cols`."""
+    top, bottom = source.rows.needs(*rows)
+    left, right = column_extent(source, *cols, target)
+    return Rectangle(
+        top=top,
+        bottom=bottom,
+        left=left,
+        right=right,
+        height=source.shape[1],
+        real_width=source.shape[2],
+    )
+
+
+def load_instructions(machine: Machine, source: Source, group: Group, base: int) -> list[int]:
+    """Emit the LOADs of a group into bank words from `base` on; returns their indices.
+
+    Rectangles of one row, or of whole columns without padding above and below, stand in memory at
+    one pitch across channel blocks and take a single instruction.
+    """
+    rect, target = group.rect, machine.target
+    layout = TensorLayout(source.shape, target)
+    first, last = _clip(rect.top, rect.bottom, rect.height)
+    blocks = group.last - group.first
+    whole = first == rect.top and last == rect.bottom
+    if whole and blocks > 1 and (last - first == 1 or last - first == rect.height):
+        pitch = layout.block_bytes if last - first == 1 else layout.pitch
+        rows = (last - first) * blocks
+        return [_load(machine, source, group, base, group.first, (first, rows), pitch)]
+    return [
+        _load(
+            machine,
+            source,
+            group,
+            base + (block - group.first) * rect.words,
+            block,
+            (first, last - first),
+            layout.pitch,
+        )
+        for block in range(group.first, group.last)
+    ]
+
+
+def _clip(start: int, stop: int, size: int) -> tuple[int, int]:
+    """The part of [start, stop) inside [0, size), empty at the nearer end if there is none."""
+    low = min(max(start, 0), size)
+    return low, max(min(stop, size), low)
+
+
+def _load(
+    machine: Machine,
+    source: Source,
+    group: Group,
+    base: int,
+    block: int,
+    real: tuple[int, int],
+    pitch: int,
+) -> int:
+    rect, target = group.rect, machine.target
+    layout = TensorLayout(source.shape, target)
+    first, rows = real
+    left, right = _clip(rect.left, rect.right, rect.real_width)
+    height = max(rect.bottom - rect.top, rows)
+    pad_top = min(max(-rect.top, 0), height - rows) if rows else height
+    pad_left = left - rect.left
+    cols = right - left
+    if cols == 0:
+        # Nothing real in any row: all of it is padding.
+        first, rows, pad_top, pad_left, cols = 0, 0, height, 0, 0
+    pad_bottom, pad_right = height - rows - pad_top, rect.width - cols - pad_left
+    needs = [int(machine.bank_user[base : base + height * rect.width].max())]
+    if rows:
+        merged = rows > rect.bottom - rect.top or pitch != layout.pitch
+        blocks = range(group.first, group.last) if merged else (block,)
+        bottom = first + (1 if pitch != layout.pitch else min(rows, rect.height))
+        needs += [machine.writer(source.tensor, b, first, bottom) for b in blocks]
+    address = block * layout.block_bytes + first * layout.pitch + left * target.pixel_bytes
+    if not rows:
+        address = 0
+    beats = -(-cols * target.pixel_bytes // target.bus_bytes)
+    index = machine.emit(
+        Opcode.LOAD,
+        needs,
+        address=machine.addresses[source.tensor] + address,
+        pitch=pitch,
+        rows=rows,
+        cols=cols,
+        row_beats=beats,
+        pad_top=pad_top,
+        pad_bottom=pad_bottom,
+        pad_left=pad_left,
+        pad_right=pad_right,
+        bank_address=base,
+    )
+    cycles = rows * (max(beats, cols) + pad_left + pad_right) + (height - rows) * rect.width
+    machine.load_time = max(machine.load_time, machine.calc_time) + cycles
+    machine.load_ends.append(machine.load_time)
+    return index

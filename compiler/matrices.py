@@ -1,0 +1,238 @@
+"""The weight tiles of a layer: which exist for a column tile, and the numbers in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.compiler.layout import lane_map
+from tilewright.compiler.target import Target
+from tilewright.compiler.work import Area, LayerWork, Run, Source
+from tilewright.errors import TilewrightError
+
+__all__ = ["MAX_REPEATS", "area_runs", "run_taps", "run_tiles"]
+
+IntArray = npt.NDArray[np.int64]
+
+MAX_REPEATS = 1 << 12
+"""Most tiles into which a constant that exceeds the weight range is split."""
+
+
+def area_runs(work: LayerWork, area: Area) -> tuple[tuple[Run, ...], ...]:
+    """Runs of each column tile, in the order in which they are accumulated."""
+    dense = _dense_format(work) if area.sources[0].dense else (1, 8)
+    result = []
+    for j in range(len(work.columns)):
+        affine: list[Run] = []
+        gathered: list[Run] = []
+        for s, source in enumerate(area.sources):
+            if source.dense:
+                for run in _dense_runs(work, source, j, *dense):
+                    (gathered if run.gather else affine).append(run)
+            else:
+                affine.extend(_diagonal_runs(work, area, s, j))
+        affine.sort(key=lambda run: run.container)
+        result.append((*gathered, *affine))
+    return tuple(result)
+
+
+def _limits(target: Target) -> tuple[int, int]:
+    return -(1 << (target.weight_bits - 1)), (1 << (target.weight_bits - 1)) - 1
+
+
+def _container(bits: int, target: Target) -> int:
+    return min(c for c in target.weight_containers if c >= bits)
+
+
+def _repeats(work: LayerWork, low: int, high: int) -> int:
+    """Tiles whose sum can hold values in [low, high]."""
+    least, most = _limits(work.target)
+    repeats = max(-(-high // most), -(low // -least) if low < 0 else 1, 1)
+    if repeats > MAX_REPEATS:
+        raise TilewrightError(
+            f"Layer {work.name!r}: a constant of {high} would take {repeats} weight tiles of "
+            f"{work.target.weight_bits} bits (at most {MAX_REPEATS}); the fractional lengths of "
+            f"its operands lie too far apart: choose closer ones or a larger weight_bits"
+        )
+    return repeats
+
+
+def _main_shift(work: LayerWork) -> IntArray:
+    """Left shift of the products of each output channel of a convolution."""
+    return work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]
+
+
+def _dense_format(work: LayerWork) -> tuple[int, int]:
+    """Repeats and container of a convolution's weights."""
+    weight = work.fixed.weight
+    assert weight is not None
+    shift = _main_shift(work)
+    assert (shift >= 0).all(), f"{work.name}: accumulator coarser than the products"
+    if not shift.any():
+        return 1, _container(work.fixed.weight_bits, work.target)
+    scaled = weight.reshape(len(weight), -1) << shift[:, None]
+    repeats = _repeats(work, int(scaled.min()), int(scaled.max()))
+    return repeats, _container(work.target.weight_bits, work.target)
+
+
+def _channels(work: LayerWork, j: int) -> IntArray:
+    columns = work.columns[j]
+    return columns[columns >= 0]
+
+
+def _dense_runs(work: LayerWork, source: Source, j: int, repeats: int, container: int) -> list[Run]:
+    assert work.fixed.layer.conv is not None
+    channels, rows = source.shape[0], work.target.rows
+    groups = work.fixed.layer.conv.groups
+    group = _channels(work, j) // (work.shape[0] // groups)
+    per_group = channels // groups
+    first = int(group.min()) * per_group // rows
+    last = -(-(int(group.max()) + 1) * per_group // rows)
+    taps = source.rows.taps * source.cols.taps
+    copies = _copies(channels, work.target)
+    runs = []
+    stop = last
+    if last * rows >= channels and copies > 1 and taps > 1:
+        stop = last - 1
+        tiles = -(-taps // copies) * repeats
+        runs.append(Run(0, stop, last, True, repeats, container, tiles))
+    if stop > first:
+        runs.append(Run(0, first, stop, False, repeats, container, taps * repeats))
+    return runs
+
+
+def _copies(channels: int, target: Target) -> int:
+    """How many copies of its channels the last block of a tensor holds."""
+    lanes = lane_map(channels, target)
+    return int(np.count_nonzero(lanes == channels - 1))
+
+
+def _diagonal_values(work: LayerWork, area: Area, s: int, j: int) -> IntArray:
+    """Weight of source `s` for each column of tile `j`; 0 where the source does not reach."""
+    source = area.sources[s]
+    columns = work.columns[j]
+    local = columns - source.offset
+    reached = (columns >= 0) & (local >= 0) & (local < source.shape[0])
+    if work.pool_sum:
+        return np.where(reached, area.scale, 0)
+    shift = work.fixed.acc_frac[np.maximum(columns, 0)] - work.fracs[s]
+    assert (shift[reached] >= 0).all(), f"{work.name}: accumulator coarser than an operand"
+    if (shift[reached] > 40).any():
+        raise TilewrightError(
+            f"Layer {work.name!r}: the fractional lengths of its operands differ by "
+            f"{int(shift[reached].max())} bits; choose closer ones (at most 40 apart)"
+        )
+    return np.where(reached, np.int64(1) << np.where(reached, shift, 0), 0)
+
+
+def _diagonal_runs(work: LayerWork, area: Area, s: int, j: int) -> list[Run]:
+    source = area.sources[s]
+    values = _diagonal_values(work, area, s, j)
+    if not values.any():
+        return []
+    local = (work.columns[j] - source.offset)[values > 0]
+    largest = int(values.max())
+    repeats = _repeats(work, 0, largest)
+    bits = min(largest.bit_length() + 1, work.target.weight_bits)
+    tiles = source.rows.taps * source.cols.taps * repeats
+    first = int(local.min()) // work.target.rows
+    last = int(local.max()) // work.target.rows + 1
+    return [Run(s, first, last, False, repeats, _container(bits, work.target), tiles)]
+
+
+def run_taps(work: LayerWork, source: Source, run: Run) -> IntArray:
+    """Tap (kernel row * kernel width + kernel column) each row of a gathered run's tiles reads.
+
+    Returns int64 [tiles, R].
+    """
+    channels, rows = source.shape[0], work.target.rows
+    copies = _copies(channels, work.target)
+    ragged = channels - (run.last - 1) * rows
+    taps = source.rows.taps * source.cols.taps
+    tap = np.arange(run.tiles_per_block // run.repeats)[:, None] * copies
+    tap = tap + np.minimum(np.arange(rows) // ragged, copies - 1)
+    # Rows beyond the last tap have weight 0 and only need an address inside the rectangle.
+    tap = np.where(tap < taps, tap, tap[:, :1])
+    return np.repeat(tap, run.repeats, axis=0)
+
+
+def run_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
+    """Weights of a run for column tile `j`: int64 [tiles, R, C], within weight_bits."""
+    source = area.sources[run.source]
+    if not source.dense:
+        tiles = _diagonal_tiles(work, area, j, run)
+    elif run.gather:
+        tiles = _gathered_tiles(work, source, j, run)
+    else:
+        tiles = _affine_tiles(work, source, j, run)
+    return _split(tiles, run.repeats, *_limits(work.target))
+
+
+def _split(tiles: IntArray, repeats: int, low: int, high: int) -> IntArray:
+    """Each tile as `repeats` tiles within [low, high] whose sum it is."""
+    if repeats == 1:
+        return tiles
+    result = np.empty((len(tiles), repeats, *tiles.shape[1:]), np.int64)
+    rest = tiles
+    for i in range(repeats):
+        result[:, i] = np.clip(rest, low, high)
+        rest = rest - result[:, i]
+    assert not rest.any()
+    return result.reshape(-1, *tiles.shape[1:])
+
+
+def _weight_block(work: LayerWork, source: Source, j: int, first: int, last: int) -> IntArray:
+    """Weights [C, input channels of blocks first..last, kh, kw] of column tile `j`, scaled."""
+    fixed, rows = work.fixed, work.target.rows
+    assert fixed.weight is not None and fixed.layer.conv is not None
+    columns = work.columns[j]
+    out = np.maximum(columns, 0)
+    start, stop = first * rows, min(last * rows, source.shape[0])
+    kernel = fixed.weight.shape[2:]
+    block = np.zeros((len(columns), (last - first) * rows, *kernel), np.int64)
+    if fixed.layer.conv.groups == 1:
+        block[:, : stop - start] = fixed.weight[out, start:stop]
+    else:
+        per_group = fixed.weight.shape[1]
+        outputs = work.shape[0] // fixed.layer.conv.groups
+        for c, channel in enumerate(out):
+            lo = max(int(channel) // outputs * per_group, start)
+            base = int(channel) // outputs * per_group
+            hi = min(base + per_group, stop)
+            if lo < hi:
+                block[c, lo - start : hi - start] = fixed.weight[channel, lo - base : hi - base]
+    block[columns < 0] = 0
+    shift = _main_shift(work)[out]
+    return block << shift[:, None, None, None] if shift.any() else block
+
+
+def _affine_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArray:
+    rows, cols = work.target.rows, work.target.cols
+    block = _weight_block(work, source, j, run.first, run.last)
+    block = block.reshape(cols, run.last - run.first, rows, *block.shape[2:])
+    return block.transpose(1, 3, 4, 2, 0).reshape(-1, rows, cols)
+
+
+def _gathered_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArray:
+    rows, cols = work.target.rows, work.target.cols
+    copies = _copies(source.shape[0], work.target)
+    ragged = source.shape[0] - run.first * rows
+    block = _weight_block(work, source, j, run.first, run.last)[:, :ragged]
+    block = block.reshape(cols, ragged, -1)
+    count = run.tiles_per_block // run.repeats
+    padded = np.zeros((cols, ragged, count * copies), np.int64)
+    padded[:, :, : block.shape[2]] = block
+    packed = padded.reshape(cols, ragged, count, copies).transpose(2, 3, 1, 0)
+    tiles = np.zeros((count, rows, cols), np.int64)
+    tiles[:, : copies * ragged] = packed.reshape(count, copies * ragged, cols)
+    return tiles
+
+
+def _diagonal_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
+    source, rows = area.sources[run.source], work.target.rows
+    values = _diagonal_values(work, area, run.source, j)
+    tiles = np.zeros((run.last - run.first, rows, work.target.cols), np.int64)
+    used = np.flatnonzero(values)
+    local = work.columns[j][used] - source.offset
+    tiles[local // rows - run.first, local % rows, used] = values[used]
+    return np.repeat(tiles, source.rows.taps * source.cols.taps, axis=0)

@@ -1,0 +1,325 @@
+"""From tilings to instructions: which loads, weight streams, calculations and stores, in order.
+
+The order is a valid sequential one, so the decoupled units cannot deadlock; dependencies are
+recorded per instruction and become tokens later. Loads run ahead of their use as far as bank slots
+and the unit queues allow, and a fill's stores follow the next fill's first calculation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tilewright.compiler.encode import CONTAINER_CODES
+from tilewright.compiler.geometry import ranges
+from tilewright.compiler.isa import Opcode
+from tilewright.compiler.loads import Group, Rectangle, load_instructions, rectangle
+from tilewright.compiler.matrices import area_runs
+from tilewright.compiler.stores import Fill, store_instructions
+from tilewright.compiler.stream import Constants, Segment, segments_of
+from tilewright.compiler.target import Target
+from tilewright.compiler.tiling import Plan, acc_margin, choose_plan
+from tilewright.compiler.tokens import Draft
+from tilewright.compiler.work import Area, LayerWork, Run, Source
+
+__all__ = ["Machine", "Summary", "schedule_layer"]
+
+LOADS_AHEAD = 3
+"""LOAD instructions that may wait in program order before a CALC: the unit queue holds four."""
+
+
+class Machine:
+    """What the schedule knows of the accelerator and the memory while it emits instructions."""
+
+    def __init__(self, target: Target, addresses: dict[str, int], constants: Constants) -> None:
+        self.target = target
+        self.addresses = addresses
+        self.constants = constants
+        self.drafts: list[Draft] = []
+        self.bank_user = np.full(target.act_depth, -1, np.int64)
+        """Last CALC that reads each bank word."""
+        self.half_store = [-1, -1]
+        """Last STORE of each accumulator half."""
+        self.half = 0
+        self.writers: dict[str, dict[int, list[tuple[int, int, int]]]] = {}
+        """STOREs of each tensor's channel blocks: (first row, last row, instruction)."""
+        self.calc_time = 0
+        self.load_time = 0
+        self.load_ends: list[int] = []
+
+    def emit(self, opcode: Opcode, needs: list[int], **fields: int) -> int:
+        """Append an instruction; returns its index."""
+        self.drafts.append(Draft(opcode, fields, [n for n in needs if n >= 0]))
+        return len(self.drafts) - 1
+
+    def writer(self, tensor: str, block: int, first: int, last: int) -> int:
+        """Last STORE into rows [first, last) of a channel block, or -1."""
+        stores = self.writers.get(tensor, {}).get(block, ())
+        return max((i for a, b, i in stores if a < last and first < b), default=-1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One CALC's worth of work: `run`'s blocks [first, last) for one fill."""
+
+    fill: Fill
+    run: Run
+    first: int
+    last: int
+    group: Group
+    start: bool
+    stop: bool
+    segment: Segment | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What scheduling a layer amounted to."""
+
+    fills: int
+    slots: int
+    bound: str
+
+
+def schedule_layer(work: LayerWork, machine: Machine, only: int | None = None) -> Summary:
+    """Emit a layer's instructions; `only` keeps one accumulator fill.
+
+    Raises
+    ------
+    TilewrightError
+        If the layer cannot be tiled for the target.
+    """
+    fills = slots = 0
+    bounds = []
+    for area in work.areas:
+        runs = area_runs(work, area)
+        plan = choose_plan(work, area, runs)
+        bounds.append((plan.cycles, plan.bound))
+        steps = []
+        for step in _steps(work, area, plan, runs, fills):
+            if only is None or step.fill.number == only:
+                steps.append(step)
+            fills = max(fills, step.fill.number + 1)
+        slots += _AreaSchedule(work, area, plan, machine).emit(steps)
+    return Summary(fills=fills, slots=slots, bound=max(bounds)[1])
+
+
+def _steps(
+    work: LayerWork, area: Area, plan: Plan, runs: tuple[tuple[Run, ...], ...], number: int
+) -> Iterator[Step]:
+    align = work.target.pixel_align
+    margin = acc_margin(area, work.target)
+    macros = [
+        (rows, cols)
+        for rows in ranges(*area.rows, plan.macro[0])
+        for cols in ranges(*area.cols, plan.macro[1], align)
+    ]
+    for macro_rows, macro_cols in macros:
+        rects = _rectangles(work, area, macro_rows, macro_cols)
+        groups: dict[object, Group] = {}
+        for j, column in enumerate(runs):
+            for rows in ranges(*macro_rows, plan.fill[0]):
+                for cols in ranges(*macro_cols, plan.fill[1], align):
+                    fill = Fill(number, j, rows, cols, margin, area)
+                    number += 1
+                    yield from _fill_steps(plan, fill, column, rects, groups, work.target)
+
+
+def _rectangles(
+    work: LayerWork, area: Area, rows: tuple[int, int], cols: tuple[int, int]
+) -> list[Rectangle]:
+    region = area.row_windows.region(*rows), area.col_windows.region(*cols)
+    return [rectangle(source, *region, work.target) for source in area.sources]
+
+
+def _fill_steps(
+    plan: Plan,
+    fill: Fill,
+    column: tuple[Run, ...],
+    rects: list[Rectangle],
+    groups: dict[object, Group],
+    target: Target,
+) -> Iterator[Step]:
+    parts: list[tuple[Run, int, int, Segment | None]] = []
+    for segment in segments_of(column):
+        for r, run in enumerate(segment):
+            for first, last in _chunks(run, plan.group):
+                head = segment if r == 0 and first == run.first else None
+                parts.append((run, first, last, head))
+    for i, (run, first, last, head) in enumerate(parts):
+        q = first // plan.group
+        key: object = (run.source, q) if plan.resident else (fill.number, i)
+        if key not in groups:
+            low, high = first, last
+            if plan.resident:
+                blocks = fill.area.sources[run.source].blocks(target)
+                low, high = q * plan.group, min((q + 1) * plan.group, blocks)
+            groups[key] = Group(run.source, low, high, rects[run.source])
+        yield Step(
+            fill=fill,
+            run=run,
+            first=first,
+            last=last,
+            group=groups[key],
+            start=i == 0,
+            stop=i == len(parts) - 1,
+            segment=head,
+        )
+
+
+def _chunks(run: Run, size: int) -> Iterator[tuple[int, int]]:
+    for q in range(run.first // size, (run.last - 1) // size + 1):
+        yield max(q * size, run.first), min((q + 1) * size, run.last)
+
+
+class _AreaSchedule:
+    """Emits the steps of one area."""
+
+    def __init__(self, work: LayerWork, area: Area, plan: Plan, machine: Machine) -> None:
+        self.work = work
+        self.area = area
+        self.plan = plan
+        self.machine = machine
+        self.owner: list[Group | None] = [None] * plan.slots
+        self.place: dict[int, int] = {}
+        self.loaded: dict[int, list[int]] = {}
+        self.last_use: dict[int, int] = {}
+        self.pending: Fill | None = None
+        self.pending_half = 0
+
+    def emit(self, steps: list[Step]) -> int:
+        """Emit everything; returns the multiply-accumulate slots used."""
+        order: list[Group] = []
+        for i, step in enumerate(steps):
+            if id(step.group) not in self.last_use:
+                order.append(step.group)
+            self.last_use[id(step.group)] = i
+        ahead = 0
+        slots = 0
+        for i, step in enumerate(steps):
+            while id(step.group) not in self.place:
+                self._load(order[ahead], i - 1)
+                ahead += 1
+            slots += self._calculate(step)
+            if step.start:
+                self._drain()
+            if step.stop:
+                self.pending, self.pending_half = step.fill, self.machine.half
+                self.machine.half ^= 1
+            while ahead < len(order) and self._room() and self._slot(i - 1) is not None:
+                self._load(order[ahead], i - 1)
+                ahead += 1
+        self._drain()
+        return slots
+
+    def _drain(self) -> None:
+        if self.pending is not None:
+            store_instructions(self.machine, self.work, self.pending, self.pending_half)
+            self.pending = None
+
+    def _room(self) -> bool:
+        """Whether another load would not hold back the dispatch of the next CALC."""
+        machine = self.machine
+        machine.load_ends = [end for end in machine.load_ends if end > machine.calc_time]
+        return len(machine.load_ends) < LOADS_AHEAD
+
+    def _slot(self, done: int) -> int | None:
+        """Slot whose content is dead after step `done`, the one longest unused, or None."""
+        best, best_user = None, 0
+        words = self.plan.slot_words
+        for index, group in enumerate(self.owner):
+            if group is not None and self.last_use[id(group)] > done:
+                continue
+            user = int(self.machine.bank_user[index * words : (index + 1) * words].max())
+            if best is None or user < best_user:
+                best, best_user = index, user
+        return best
+
+    def _load(self, group: Group, done: int) -> None:
+        slot = self._slot(done)
+        assert slot is not None, f"{self.work.name}: no bank slot is free"
+        self.owner[slot] = group
+        base = slot * self.plan.slot_words
+        self.place[id(group)] = base
+        source = self.area.sources[group.source]
+        self.loaded[id(group)] = load_instructions(self.machine, source, group, base)
+
+    def _calculate(self, step: Step) -> int:
+        """Emit a step's WEIGHTS and CALC; returns the multiply-accumulate slots it takes."""
+        machine, work, fill = self.machine, self.work, step.fill
+        source, rect = self.area.sources[step.run.source], step.group.rect
+        if step.segment is not None:
+            self._weights(fill.column, step.segment, rect.width)
+        rows, cols = fill.region
+        y = source.rows.needs(*rows)[0] - rect.top
+        x = source.cols.needs(*cols)[0] - rect.left
+        base = self.place[id(step.group)]
+        start = base + (step.first - step.group.first) * rect.words + y * rect.width + x
+        pixels = (rows[1] - rows[0]) * (cols[1] - cols[0])
+        needs = list(self.loaded[id(step.group)])
+        if step.start:
+            needs.append(machine.half_store[machine.half])
+        tiles = 0
+        for i, shape in enumerate(_tile_loops(step, source, rect)):
+            tiles += shape["tiles0"] * shape["tiles1"] * shape["tiles2"]
+            shape["base"] = start + shape.pop("skip")
+            index = machine.emit(
+                Opcode.CALC,
+                needs,
+                half=machine.half,
+                first=int(step.start and i == 0),
+                gather=int(step.run.gather),
+                rows=rows[1] - rows[0],
+                cols=cols[1] - cols[0],
+                row_step=source.rows.stride * rect.width,
+                col_step=source.cols.stride,
+                acc_base=fill.margin,
+                **shape,
+            )
+        machine.bank_user[base : base + step.group.words] = index
+        fill.calcs.append(index)
+        machine.calc_time += tiles * max(pixels, work.target.min_tile_period)
+        return tiles * pixels * work.target.rows * work.target.cols
+
+    def _weights(self, column: int, segment: Segment, pitch: int) -> None:
+        target = self.work.target
+        address, size = self.machine.constants.stream(self.work, self.area, column, segment, pitch)
+        self.machine.emit(
+            Opcode.WEIGHTS,
+            [],
+            address=address,
+            beats=-(-size // target.bus_bytes),
+            tiles=sum(run.tiles for run in segment),
+            container=CONTAINER_CODES[segment[0].container],
+            gather=int(segment[0].gather),
+        )
+
+
+def _signed(step: int) -> int:
+    """A bank step as the 16-bit field takes it (addresses are modulo 2**16)."""
+    return (step + 0x8000) % 0x10000 - 0x8000
+
+
+def _tile_loops(step: Step, source: Source, rect: Rectangle) -> Iterator[dict[str, int]]:
+    """Loop counts and steps of the CALCs of a step, with the words to `skip` from its start."""
+    run, blocks = step.run, step.last - step.first
+    taps_y, taps_x = source.rows.taps, source.cols.taps
+    dy, dx = source.rows.dilation * rect.width, source.cols.dilation
+
+    def loops(skip: int, *pairs: tuple[int, int]) -> dict[str, int]:
+        result = {"skip": skip}
+        for i, (count, words) in enumerate(pairs):
+            result |= {f"tiles{i}": count, f"step{i}": _signed(words)}
+        return result
+
+    if run.gather:
+        yield loops(0, (run.tiles_per_block, 0), (1, 0), (blocks, rect.words))
+    elif run.repeats == 1:
+        yield loops(0, (taps_x, dx), (taps_y, dy), (blocks, rect.words))
+    elif taps_y * taps_x == 1:
+        yield loops(0, (run.repeats, 0), (1, 0), (blocks, rect.words))
+    else:
+        for block in range(blocks):
+            yield loops(block * rect.words, (run.repeats, 0), (taps_x, dx), (taps_y, dy))

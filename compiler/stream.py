@@ -1,0 +1,96 @@
+"""The constant part of the memory image: weight streams and parameter records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tilewright.compiler.encode import pack_params, pack_weights
+from tilewright.compiler.isa import PARAM_BYTES
+from tilewright.compiler.matrices import run_taps, run_tiles
+from tilewright.compiler.work import Area, LayerWork, Run
+
+__all__ = ["ALIGNMENT", "Constants", "Segment", "segments_of"]
+
+ALIGNMENT = 64
+"""Everything in the memory image starts at a multiple of this (a power of two >= the bus)."""
+
+Segment = tuple[Run, ...]
+"""Runs of one column tile that one WEIGHTS instruction streams."""
+
+
+def segments_of(runs: tuple[Run, ...]) -> list[Segment]:
+    """Consecutive runs with one container and one kind of addressing."""
+    result: list[Segment] = []
+    for run in runs:
+        key = (run.gather, run.container)
+        if result and (result[-1][0].gather, result[-1][0].container) == key:
+            result[-1] = (*result[-1], run)
+        else:
+            result.append((run,))
+    return result
+
+
+class Constants:
+    """Weight streams and parameters, placed one after another from `base` on."""
+
+    def __init__(self, base: int) -> None:
+        self._base = base
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._streams: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._params: dict[tuple[str, int], int] = {}
+
+    @property
+    def end(self) -> int:
+        """First free byte offset."""
+        return self._base + self._size
+
+    def image(self) -> bytes:
+        """Everything placed so far."""
+        return b"".join(self._parts)
+
+    def _place(self, data: bytes) -> int:
+        address = self.end
+        padding = -len(data) % ALIGNMENT
+        self._parts += [data, bytes(padding)]
+        self._size += len(data) + padding
+        return address
+
+    def stream(
+        self, work: LayerWork, area: Area, j: int, segment: Segment, pitch: int
+    ) -> tuple[int, int]:
+        """Address and bytes of a segment's weight stream.
+
+        `pitch` is the bank words from one input row to the next, on which gather offsets depend.
+        """
+        gather = segment[0].gather
+        number = work.areas.index(area) if len({a.scale for a in work.areas}) > 1 else 0
+        key = (work.name, number, j, segment, pitch if gather else None)
+        if key not in self._streams:
+            data = _packed(work, area, j, segment, pitch)
+            self._streams[key] = (self._place(data), len(data))
+        return self._streams[key]
+
+    def params(self, work: LayerWork, j: int) -> int:
+        """Address of the parameter records of column tile `j`."""
+        if (work.name, j) not in self._params:
+            columns = work.columns[j]
+            used = np.maximum(columns, 0)
+            bias = np.where(columns >= 0, work.fixed.bias[used], 0)
+            shift = np.where(columns >= 0, work.fixed.shift[used], 0)
+            data = pack_params(bias, shift)
+            assert len(data) == PARAM_BYTES * len(columns)
+            self._params[work.name, j] = self._place(data)
+        return self._params[work.name, j]
+
+
+def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int) -> bytes:
+    tiles = np.concatenate([run_tiles(work, area, j, run) for run in segment])
+    if not segment[0].gather:
+        return pack_weights(tiles, segment[0].container)
+    offsets = []
+    for run in segment:
+        source = area.sources[run.source]
+        tap_row, tap_col = np.divmod(run_taps(work, source, run), source.cols.taps)
+        offsets.append(tap_row * source.rows.dilation * pitch + tap_col * source.cols.dilation)
+    return pack_weights(tiles, segment[0].container, np.concatenate(offsets))

@@ -1,0 +1,183 @@
+"""How an area is cut: macro tiles for the banks, fills for the accumulators, blocks per step.
+
+A *macro tile* is a rectangle of outputs whose inputs are in the banks together; it is computed in
+*fills* of one accumulator half each. Channel blocks are loaded in *groups* of `group` blocks, and
+either stay resident for all of a macro tile's fills or are loaded anew for each use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tilewright.compiler.cost import Demand, cut_axis, demand, estimate
+from tilewright.compiler.geometry import Windows, ranges
+from tilewright.compiler.target import Target
+from tilewright.compiler.work import Area, LayerWork, Run, Source
+from tilewright.errors import TilewrightError
+
+__all__ = ["Plan", "acc_margin", "choose_plan", "column_extent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The chosen tiling of one area.
+
+    Attributes
+    ----------
+    macro, fill : outputs (rows, columns) of a macro tile and of an accumulator fill
+    group : channel blocks loaded and computed in one step
+    resident : groups stay in the banks for all fills of a macro tile
+    slot_words, slots : the banks are used as `slots` slots of `slot_words` words
+    cycles : estimated cycles
+    bound : "compute" or "memory"
+    """
+
+    macro: tuple[int, int]
+    fill: tuple[int, int]
+    group: int
+    resident: bool
+    slot_words: int
+    slots: int
+    cycles: float
+    bound: str
+
+
+def acc_margin(area: Area, target: Target) -> int:
+    """Accumulators left free before a fill's first one.
+
+    A STORE starts at a bus-aligned pixel. Where equal windows start elsewhere it also covers the
+    pixels before, whose values a later STORE replaces; their accumulators may lie before the fill.
+    """
+    align = target.pixel_align
+    pieces = area.col_windows.pieces(*area.cols)
+    if align == 1 or all(piece.first % align == 0 for piece in pieces):
+        return 0
+    return (align - 1) * area.col_windows.step
+
+
+def column_extent(source: Source, first: int, last: int, target: Target) -> tuple[int, int]:
+    """Input columns [start, stop) of accumulators [first, last), starting bus-aligned in the map."""
+    start, stop = source.cols.needs(first, last)
+    if start > 0:
+        start -= start % target.pixel_align
+    return start, stop
+
+
+def choose_plan(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> Plan:
+    """Cheapest tiling of an area.
+
+    Raises
+    ------
+    TilewrightError
+        If not even the smallest tile fits the target's buffers.
+    """
+    need = demand(work, area, runs)
+    best: Plan | None = None
+    for macro, fill in _candidates(work, area):
+        for plan in _plans(work, area, need, macro, fill):
+            if best is None or plan.cycles < best.cycles:
+                best = plan
+    if best is None:
+        raise TilewrightError(_too_small(work, area))
+    return best
+
+
+def _halvings(extent: int, align: int) -> list[int]:
+    """Tile sizes along an axis: all of it, and even divisions down to the smallest."""
+    sizes = {extent}
+    parts = 2
+    while True:
+        size = math.ceil(math.ceil(extent / parts) / align) * align
+        sizes.add(min(size, extent))
+        if size <= align:
+            return sorted(sizes, reverse=True)
+        parts = parts + 1 if parts < 8 else parts * 5 // 4
+
+
+def _candidates(work: LayerWork, area: Area) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Macro and fill sizes whose fills fit the accumulators."""
+    target = work.target
+    align = target.pixel_align
+    heights = _halvings(area.rows[1] - area.rows[0], 1)
+    # An area that does not start aligned is cut as if it did, so its extent grows.
+    widths = _halvings(area.cols[1] - area.cols[0] + area.cols[0] % align, align)
+    limit = target.acc_depth - acc_margin(area, target)
+    for width in widths:
+        cols = _most(area.col_windows, area.cols, width, align)
+        fitting = [h for h in heights if _most(area.row_windows, area.rows, h, 1) * cols <= limit]
+        for height in fitting[:3]:
+            for macro_width in {widths[0], width}:
+                for macro_height in heights:
+                    macro = max(macro_height // height * height, height)
+                    yield (macro, macro_width), (height, width)
+
+
+def _most(windows: Windows, extent: tuple[int, int], size: int, align: int) -> int:
+    """Most accumulators of a tile of `size` outputs."""
+    most = 0
+    for first, last in ranges(*extent, size, align):
+        start, stop = windows.region(first, last)
+        most = max(most, stop - start)
+    return most
+
+
+def _plans(
+    work: LayerWork, area: Area, need: Demand, macro: tuple[int, int], fill: tuple[int, int]
+) -> Iterator[Plan]:
+    target = work.target
+    rows = cut_axis(
+        area.row_windows, area.rows, macro[0], fill[0], tuple(s.rows for s in area.sources), 1
+    )
+    cols = cut_axis(
+        area.col_windows,
+        area.cols,
+        macro[1],
+        fill[1],
+        tuple(s.cols for s in area.sources),
+        target.pixel_align,
+    )
+    words = [int(r.max() * c.max()) for r, c in zip(rows.words, cols.words, strict=True)]
+    blocks = [source.blocks(target) for source in area.sources]
+    for group, live in need.live.items():
+        slot = max(w * min(group, b) for w, b in zip(words, blocks, strict=True))
+        slots = target.act_depth // slot
+        for resident in (True, False):
+            if slots < (live if resident else 1):
+                continue
+            cycles, bound = estimate(target, need, rows, cols, group, resident, slots)
+            yield Plan(
+                macro=macro,
+                fill=fill,
+                group=group,
+                resident=resident,
+                slot_words=slot,
+                slots=slots,
+                cycles=cycles,
+                bound=bound,
+            )
+
+
+def _too_small(work: LayerWork, area: Area) -> str:
+    target = work.target
+    rows = area.row_windows.region(area.rows[0], area.rows[0] + 1)
+    last = min(area.cols[0] + target.pixel_align, area.cols[1])
+    cols = area.col_windows.region(area.cols[0], last)
+    needed = (rows[1] - rows[0]) * (cols[1] - cols[0]) + acc_margin(area, target)
+    if needed > target.acc_depth:
+        return (
+            f"Layer {work.name!r}: one output needs {needed} accumulators (its pooling window, and "
+            f"what bus alignment adds), but the target's acc_depth is {target.acc_depth}; "
+            f"choose acc_depth of at least {needed}"
+        )
+    words = 0
+    for source in area.sources:
+        top, bottom = source.rows.needs(*rows)
+        left, right = column_extent(source, *cols, target)
+        words = max(words, (bottom - top) * (right - left + target.pixel_align - 1))
+    return (
+        f"Layer {work.name!r}: one output needs {words} words of every activation bank (its kernel "
+        f"over one channel block), but the target's act_depth is {target.act_depth}; "
+        f"choose act_depth of at least {words}"
+    )
