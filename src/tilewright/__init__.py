@@ -1,3 +1,21 @@
 """Tilewright: fixed-point CNN accelerators for FPGAs, from a trained network to proven Verilog."""
 
+from tilewright.api import compile, load, quantize, verilog
+from tilewright.compiler.target import Target
+from tilewright.errors import TilewrightError
+from tilewright.simulation import Compiled, Simulation, simulate
+
+__all__ = [
+    "Compiled",
+    "Simulation",
+    "Target",
+    "TilewrightError",
+    "__version__",
+    "compile",
+    "load",
+    "quantize",
+    "simulate",
+    "verilog",
+]
+
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import TilewrightError
-from tilewright.graph.ir import Graph
+from tilewright.graph.ir import Graph, Input
 from tilewright.quant.data import check_data
 
-__all__ = ["Data", "as_data", "read_data"]
+__all__ = ["Data", "as_data", "read_arrays", "read_data"]
 
 LABELS = "labels"
 
@@ -38,6 +39,27 @@ class Data:
         return Data(inputs={n: a[:count] for n, a in self.inputs.items()}, labels=labels)
 
 
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Arrays of an .npz file by name, or the one of an .npy file under the name "".
+
+    Raises
+    ------
+    TilewrightError
+        If the file is missing, truncated or holds Python objects.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
+    except OSError as error:
+        raise TilewrightError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise TilewrightError(
+            f"{path}: not a .npy or .npz file of plain arrays ({error}); write it with numpy.save "
+            "or numpy.savez"
+        ) from error
+
+
 def read_data(path: Path, graph: Graph) -> Data:
     """Data from an .npy file (one input) or an .npz file (arrays by input name, and `labels`).
 
@@ -46,20 +68,9 @@ def read_data(path: Path, graph: Graph) -> Data:
     Raises
     ------
     TilewrightError
-        If the file is missing, truncated, holds Python objects, or does not fit the network.
+        If the file cannot be read or does not fit the network.
     """
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded)
-    except OSError as error:
-        raise TilewrightError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise TilewrightError(
-            f"{path}: not a .npy or .npz file of plain arrays ({error}); write it with numpy.save "
-            "or numpy.savez"
-        ) from error
-    return as_data(arrays, graph, what=str(path))
+    return as_data(read_arrays(path), graph, what=str(path))
 
 
 def _members(loaded: Any) -> dict[str, Array]:
@@ -111,7 +122,21 @@ def _from_mapping(arrays: dict[str, Array], graph: Graph, what: str) -> Data:
         raise TilewrightError(f"{what}: labels must be integers, not {labels.dtype}")
     if len(inputs) == 1 and len(graph.inputs) == 1:
         inputs = {graph.inputs[0].name: next(iter(inputs.values()))}
+    layouts = {spec.name: spec for spec in graph.inputs}
+    inputs = {n: _as_maps(layouts.get(n), array) for n, array in inputs.items()}
     return Data(inputs=inputs, labels=None if labels is None else labels.astype(np.int64))
+
+
+def _as_maps(spec: Input | None, array: Array) -> Array:
+    """[N, C, H, W] from the layout in which the user's model takes its images."""
+    if spec is None or spec.layout == "nchw" or array.ndim < 2:
+        return array
+    channels, height, width = spec.shape
+    if spec.layout == "nhwc" and array.shape[1:] == (height, width, channels):
+        return array.transpose(0, 3, 1, 2)
+    if spec.layout == "flat" and math.prod(array.shape[1:]) == channels * height * width:
+        return array.reshape(-1, *spec.shape)
+    return array
 
 
 def _from_batches(batches: Iterable[Any], what: str) -> dict[str, Array]:

@@ -1,0 +1,186 @@
+"""The Python API: a network's way from float to RTL in a few calls.
+
+Everything here is a thin layer over the packages below; what they need is imported when it is used,
+so that importing Tilewright is quick and needs neither PyTorch nor a simulator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilewright.compiler.target import Target
+from tilewright.data import as_data
+from tilewright.errors import TilewrightError
+from tilewright.graph.ir import Graph
+from tilewright.progress import Progress
+from tilewright.quant.fixed import FixedGraph
+from tilewright.simulation import Compiled
+
+if TYPE_CHECKING:
+    from tilewright.quant.quantize import QuantResult
+
+__all__ = [
+    "compile",
+    "load",
+    "quantize",
+    "verilog",
+]
+
+
+def load(
+    model: Any,
+    example: Any = None,
+    *,
+    name: str | None = None,
+    mean: Sequence[float] | None = None,
+    scale: Sequence[float] | None = None,
+) -> Graph:
+    """Load a network and compare it with the original on random images.
+
+    Parameters
+    ----------
+    model : a torch.nn.Module, or the path of an .onnx file
+    example : for a module, an input [1, C, H, W] as array or tensor, or a tuple of them
+    name : name of the network
+    mean, scale : the network's inputs are (raw - mean) * scale, per channel or one for all
+
+    Raises
+    ------
+    TilewrightError
+        If the model cannot be read, holds something unsupported (all of it is listed), or computes
+        something else after the import.
+    """
+    from tilewright.graph.load import load_onnx, load_torch
+
+    if isinstance(model, (str, os.PathLike)):
+        graph = load_onnx(model, name=name)
+    else:
+        if example is None:
+            raise TilewrightError("A PyTorch module needs example=, an input of shape [1, C, H, W]")
+        graph = load_torch(model, _tensors(example), name=name)
+    return _preprocessed(graph, mean, scale)
+
+
+def _tensors(example: Any) -> Any:
+    import torch
+
+    parts = example if isinstance(example, (tuple, list)) else (example,)
+    return tuple(torch.as_tensor(np.asarray(part), dtype=torch.float32) for part in parts)
+
+
+def _preprocessed(
+    graph: Graph, mean: Sequence[float] | None, scale: Sequence[float] | None
+) -> Graph:
+    """`graph` with other preprocessing of its inputs."""
+    inputs = []
+    for spec in graph.inputs:
+        changes = {}
+        for what, values in (("mean", mean), ("scale", scale)):
+            if values is None:
+                continue
+            if len(values) not in (1, spec.shape[0]):
+                raise TilewrightError(
+                    f"Input {spec.name!r} has {spec.shape[0]} channels; {what} must have 1 or "
+                    f"{spec.shape[0]} values, not {len(values)}"
+                )
+            changes[what] = tuple(float(v) for v in values)
+        inputs.append(dataclasses.replace(spec, **changes))  # type: ignore[arg-type]
+    return dataclasses.replace(graph, inputs=tuple(inputs))
+
+
+def quantize(
+    graph: Graph,
+    calibration: Any,
+    *,
+    bits: int = 8,
+    config: Any = None,
+    progress: Progress | None = None,
+) -> QuantResult:
+    """Choose bits and fractional length of every tensor.
+
+    Parameters
+    ----------
+    graph : of `load`
+    calibration : images [N, C, H, W] as an array, arrays by input name, or a DataLoader
+    bits : of weights and feature maps, 2..16
+    config : a `tilewright.quant.config.QuantConfig` instead of `bits`
+
+    Returns
+    -------
+    QuantResult
+        `fixed`, the network, and `log`, every decision with the candidates tried.
+
+    Raises
+    ------
+    TilewrightError
+        If the data do not fit the network, or something holds NaN or infinity.
+    """
+    from tilewright.quant.config import QuantConfig
+    from tilewright.quant.quantize import quantize as search
+
+    data = as_data(calibration, graph)
+    config = config or QuantConfig(weight_bits=bits, feature_bits=bits)
+    return search(graph, data.inputs, config, progress=progress)
+
+
+def compile(
+    network: QuantResult | FixedGraph,
+    target: Target | None = None,
+    *,
+    keep: bool = True,
+    layer: str | None = None,
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Compiled:
+    """Compile a quantized network for a target.
+
+    Parameters
+    ----------
+    network : of `quantize`
+    target : the default one if not given
+    keep : keep every layer's output in memory, so that a simulation can compare it
+    layer, tile : only this layer, or one accumulator fill of it
+
+    Raises
+    ------
+    TilewrightError
+        If the target cannot run the network.
+    """
+    from tilewright.compiler.lower import compile_network
+
+    fixed = network if isinstance(network, FixedGraph) else network.fixed
+
+    def report(text: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(done, total, text)
+
+    program = compile_network(
+        fixed, target or Target(), keep=keep, layer=layer, tile=tile, progress=report
+    )
+    return Compiled(fixed=fixed, program=program, tile=tile)
+
+
+def verilog(target: Target, folder: str | os.PathLike[str]) -> Path:
+    """Write the accelerator's Verilog, file list, register map and manifest.
+
+    Returns the path of the Verilog file.
+
+    Raises
+    ------
+    TilewrightError
+        If `folder` cannot be written.
+    """
+    from tilewright.delivery import write_hardware
+    from tilewright.hw.verilog import generate_verilog
+    from tilewright.outputs import staging
+
+    text = generate_verilog(target)
+    with staging(Path(folder)) as stage:
+        write_hardware(target, text, stage)
+    return Path(folder) / f"{target.prefix}.v"
