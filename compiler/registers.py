@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ID_WORD", "REGISTERS", "Register", "offset"]
+__all__ = ["ID_WORD", "REGISTERS", "VERSION_WORD", "Register", "offset"]
 
 ID_WORD = 0x54574731
 """The ASCII text "TWG1"."""
+
+VERSION_WORD = 0x000100
+"""Version of the instruction format and the register map: major << 16 | minor << 8 | patch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,155 @@
+"""The weight-stationary systolic array and the way weights travel into it."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tilewright.compiler.target import Target
+from tilewright.hw.multiplier import Multiplier
+
+__all__ = ["ArrayRow", "SystolicArray", "array_latency"]
+
+
+def array_latency(target: Target) -> int:
+    """Cycles from an activation at the left edge of row 0 to its sum below column 0."""
+    return target.rows + target.multiplier_stages + 1
+
+
+class ArrayRow(wiring.Component):
+    """One row of C multiply-accumulate cells.
+
+    Each cell holds the weight in use and the next one. Activations, `swap` and `capture` move one
+    column to the right a cycle; weights and partial sums of column c arrive c cycles later than
+    those of column 0 and leave one cycle after they arrive.
+
+    Members
+    -------
+    activation : ``In(signed(act_bits))``
+        Operand of column 0.
+    swap : ``In(1)``
+        With the first activation of a tile: every cell takes its next weight into use.
+    capture : ``In(1)``
+        The passing weights are this row's: keep them as the next weights.
+    weights_in, weights_out : ``ArrayLayout(signed(weight_bits), C)``
+        Weights passing down, one row a cycle.
+    psums_in, psums_out : ``ArrayLayout(signed(psum_bits), C)``
+        Partial sums; ``psums_in[c]`` must be valid multiplier_stages + 1 + c cycles after its
+        activation, ``psums_out[c]`` follows one cycle later.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        weights = data.ArrayLayout(signed(target.weight_bits), target.cols)
+        psums = data.ArrayLayout(signed(target.psum_bits), target.cols)
+        super().__init__(
+            {
+                "activation": In(signed(target.act_bits)),
+                "swap": In(1),
+                "capture": In(1),
+                "weights_in": In(weights),
+                "weights_out": Out(weights),
+                "psums_in": In(psums),
+                "psums_out": Out(psums),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        activation, swap, capture = self.activation, self.swap, self.capture
+        for c in range(target.cols):
+            held = Signal(signed(target.act_bits), name=f"activation_{c}", reset_less=True)
+            passing = Signal(signed(target.weight_bits), name=f"passing_{c}", reset_less=True)
+            upcoming = Signal(signed(target.weight_bits), name=f"upcoming_{c}", reset_less=True)
+            weight = Signal(signed(target.weight_bits), name=f"weight_{c}", reset_less=True)
+            psum = Signal(signed(target.psum_bits), name=f"psum_{c}", reset_less=True)
+            swap_next = Signal(name=f"swap_{c}")
+            capture_next = Signal(name=f"capture_{c}")
+            multiplier = Multiplier(
+                a_bits=target.act_bits,
+                b_bits=target.weight_bits,
+                stages=target.multiplier_stages,
+            )
+            m.submodules[f"multiplier_{c}"] = multiplier
+
+            m.d.sync += [
+                held.eq(activation),
+                swap_next.eq(swap),
+                capture_next.eq(capture),
+                passing.eq(self.weights_in[c]),
+                psum.eq(self.psums_in[c] + multiplier.product),
+            ]
+            with m.If(swap):
+                m.d.sync += weight.eq(upcoming)
+            with m.If(capture):
+                m.d.sync += upcoming.eq(self.weights_in[c])
+            m.d.comb += [
+                multiplier.a.eq(held),
+                multiplier.b.eq(weight),
+                self.weights_out[c].eq(passing),
+                self.psums_out[c].eq(psum),
+            ]
+            activation, swap, capture = held, swap_next, capture_next
+        return m
+
+
+class SystolicArray(wiring.Component):
+    """R×C weight-stationary array.
+
+    Row r gets its activation, `swap` and `capture` r cycles after row 0. `weights` for column 0 of
+    row 0 come with that row's `capture`; the array delays column c by c cycles itself. The sum of
+    column c for an activation that row 0 got in cycle t stands at ``psums[c]`` in cycle
+    t + array_latency(target) + c. One pixel a cycle, no handshake.
+
+    Members
+    -------
+    activations : ``In(signed(act_bits)).array(R)``
+        Left edge.
+    swap, capture : ``In(1).array(R)``
+        See :class:`ArrayRow`.
+    weights : ``In(ArrayLayout(signed(weight_bits), C))``
+        One row of a weight tile.
+    psums : ``Out(ArrayLayout(signed(psum_bits), C))``
+        Bottom edge.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "activations": In(data.ArrayLayout(signed(target.act_bits), target.rows)),
+                "swap": In(target.rows),
+                "capture": In(target.rows),
+                "weights": In(data.ArrayLayout(signed(target.weight_bits), target.cols)),
+                "psums": Out(data.ArrayLayout(signed(target.psum_bits), target.cols)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        above = Signal(data.ArrayLayout(signed(target.weight_bits), target.cols))
+        for c in range(target.cols):
+            skewed = self.weights[c]
+            for hop in range(c):
+                register = Signal(signed(target.weight_bits), name=f"skew_{c}_{hop}")
+                m.d.sync += register.eq(skewed)
+                skewed = register
+            m.d.comb += above[c].eq(skewed)
+
+        psums = None
+        for r in range(target.rows):
+            m.submodules[f"row_{r}"] = row = ArrayRow(target)
+            m.d.comb += [
+                row.activation.eq(self.activations[r]),
+                row.swap.eq(self.swap[r]),
+                row.capture.eq(self.capture[r]),
+                row.weights_in.eq(above),
+            ]
+            if psums is not None:
+                m.d.comb += row.psums_in.eq(psums)
+            above, psums = row.weights_out, row.psums_out
+        m.d.comb += self.psums.eq(psums)
+        return m

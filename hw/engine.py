@@ -1,0 +1,222 @@
+"""The four units, the array and the bus channels, wired together."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
+from tilewright.compiler.target import Target
+from tilewright.hw.accumulators import Accumulators
+from tilewright.hw.array import SystolicArray
+from tilewright.hw.banks import BANK_LATENCY, ActivationBanks
+from tilewright.hw.burst import BURST
+from tilewright.hw.calc import CalcUnit
+from tilewright.hw.control import COUNTERS
+from tilewright.hw.fetch import FetchUnit
+from tilewright.hw.load import LoadUnit
+from tilewright.hw.reader import BurstReader, ReadArbiter
+from tilewright.hw.store import StoreUnit
+from tilewright.hw.weights import WeightsUnit, weight_row_layout
+from tilewright.hw.writer import BurstWriter, beat_layout
+
+__all__ = ["Engine", "reader_depths"]
+
+
+def reader_depths(target: Target) -> dict[str, int]:
+    """Beats of each reader's FIFO; the readers in the arbiter's order."""
+    ahead = target.burst_beats * target.fifo_bursts
+    instructions = 4 * INSTRUCTION_BYTES // target.bus_bytes
+    records = -(-2 * target.cols * PARAM_BYTES // target.bus_bytes)
+    return {
+        "load": ahead,
+        "weights": ahead,
+        "params": max(target.burst_beats, records),
+        "fetch": max(target.burst_beats, instructions),
+    }
+
+
+class Engine(wiring.Component):
+    """Everything that a run uses and that is cleared before each run.
+
+    Members
+    -------
+    start : ``In(1)``
+        Run the program.
+    base, instructions, count : ``In(32)``
+        Memory base, first instruction's byte offset, number of instructions.
+    cycles, busy_cycles : ``In(32)``
+        Counters for stamps.
+    ar, r_valid, r_data, r_last : AXI read channels
+    aw, w, w_last, b_valid : AXI write channels
+    halt, quiet : stop starting bursts; none is under way
+    finished, illegal : ``Out(1)``
+    events : ``Out``
+        For the counters, in the order of `COUNTERS` after CYCLES.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "start": In(1),
+                "base": In(32),
+                "instructions": In(32),
+                "count": In(32),
+                "cycles": In(32),
+                "busy_cycles": In(32),
+                "ar": Out(stream.Signature(BURST)),
+                "r_valid": In(1),
+                "r_data": In(8 * target.bus_bytes),
+                "r_last": In(1),
+                "aw": Out(stream.Signature(BURST)),
+                "w": Out(stream.Signature(beat_layout(target))),
+                "w_last": Out(1),
+                "b_valid": In(1),
+                "halt": In(1),
+                "quiet": Out(1),
+                "finished": Out(1),
+                "illegal": Out(1),
+                "events": Out(len(COUNTERS) - 1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        m.submodules.fetch_unit = fetch = FetchUnit(target)
+        m.submodules.load_unit = load = LoadUnit(target)
+        m.submodules.weights_unit = weights = WeightsUnit(target)
+        m.submodules.calc_unit = calc = CalcUnit(target)
+        m.submodules.store_unit = store = StoreUnit(target)
+        m.submodules.writer = writer = BurstWriter(target)
+
+        connect(m, fetch.load, load.i)
+        connect(m, fetch.weights, weights.i)
+        connect(m, fetch.calc, calc.i)
+        connect(m, fetch.store, store.i)
+        m.d.comb += [
+            fetch.start.eq(self.start),
+            fetch.address.eq(self.base + self.instructions),
+            fetch.count.eq(self.count),
+            self.illegal.eq(fetch.illegal),
+            self.finished.eq(store.finished),
+            store.cycles.eq(self.cycles),
+            store.busy_cycles.eq(self.busy_cycles),
+        ]
+        arbiter = self._read_side(m, fetch, load, weights, store)
+        self._write_side(m, store, writer, arbiter)
+        self._tokens(m, load, calc, store, writer)
+        self._compute(m, load, weights, calc, store)
+        m.d.comb += self.events.eq(
+            Cat(
+                calc.issuing,
+                calc.wait_load,
+                calc.wait_store,
+                calc.wait_weights,
+                load.busy,
+                store.busy,
+                self.r_valid,
+                self.w.valid & self.w.ready,
+            )
+        )
+        return m
+
+    def _read_side(
+        self, m: Module, fetch: FetchUnit, load: LoadUnit, weights: WeightsUnit, store: StoreUnit
+    ) -> ReadArbiter:
+        users = {
+            "load": (load.transfer, load.beats),
+            "weights": (weights.transfer, weights.beats),
+            "params": (store.param_transfer, store.param_beats),
+            "fetch": (fetch.transfer, fetch.beats),
+        }
+        m.submodules.arbiter = arbiter = ReadArbiter(len(users))
+        for index, (name, depth) in enumerate(reader_depths(self._target).items()):
+            m.submodules[f"reader_{name}"] = reader = BurstReader(self._target, depth=depth)
+            transfer, beats = users[name]
+            connect(m, reader.o, beats)
+            connect(m, reader.request, arbiter.requests[index])
+            m.d.comb += [
+                reader.i.valid.eq(transfer.valid),
+                reader.i.p.eq(transfer.p),
+                transfer.ready.eq(reader.i.ready),
+                reader.beat.eq(self.r_data),
+                reader.beat_valid.eq(arbiter.beat_valid[index]),
+            ]
+            if name != "fetch":  # its address is absolute
+                m.d.comb += reader.i.p.address.eq(self.base + transfer.p.address)
+        connect(m, arbiter.ar, flipped(self.ar))
+        m.d.comb += [
+            arbiter.r_valid.eq(self.r_valid),
+            arbiter.r_last.eq(self.r_last),
+            arbiter.halt.eq(self.halt),
+        ]
+        return arbiter
+
+    def _write_side(
+        self, m: Module, store: StoreUnit, writer: BurstWriter, arbiter: ReadArbiter
+    ) -> None:
+        connect(m, store.beats, writer.beats)
+        connect(m, writer.aw, flipped(self.aw))
+        connect(m, writer.w, flipped(self.w))
+        m.d.comb += [
+            writer.i.valid.eq(store.transfer.valid),
+            writer.i.p.eq(store.transfer.p),
+            writer.i.p.address.eq(self.base + store.transfer.p.address),
+            store.transfer.ready.eq(writer.i.ready),
+            store.writer_idle.eq(writer.idle),
+            self.w_last.eq(writer.w_last),
+            writer.b_valid.eq(self.b_valid),
+            writer.halt.eq(self.halt),
+            self.quiet.eq(writer.quiet & arbiter.idle),
+        ]
+
+    def _tokens(
+        self, m: Module, load: LoadUnit, calc: CalcUnit, store: StoreUnit, writer: BurstWriter
+    ) -> None:
+        m.d.comb += [
+            calc.give_from_load.eq(load.give_calc),
+            load.give_from_calc.eq(calc.give_load),
+            store.give_from_calc.eq(calc.give_store),
+            calc.give_from_store.eq(store.give_calc),
+            load.give_from_store.eq(writer.complete),
+        ]
+
+    def _compute(
+        self, m: Module, load: LoadUnit, weights: WeightsUnit, calc: CalcUnit, store: StoreUnit
+    ) -> None:
+        target = self._target
+        m.submodules.banks = banks = ActivationBanks(target)
+        m.submodules.array = array = SystolicArray(target)
+        m.submodules.accumulators = accumulators = Accumulators(target)
+        connect(m, weights.o, calc.weights)
+        connect(m, store.request, accumulators.request)
+        connect(m, accumulators.drained, store.drained)
+
+        # A weight row reaches row 0's offset one cycle after it is taken, and row 0 of the array
+        # BANK_LATENCY cycles later, when the capture pulse does.
+        word = Signal(weight_row_layout(target))
+        word_valid = Signal()
+        m.d.sync += [word.eq(weights.o.p), word_valid.eq(calc.word_valid)]
+        passing = word.weights
+        for stage in range(BANK_LATENCY):
+            register = Signal.like(passing, name=f"weights_{stage}")
+            m.d.sync += register.eq(passing)
+            passing = register
+        m.d.comb += [
+            banks.pixel.eq(calc.pixel),
+            banks.word_valid.eq(word_valid),
+            banks.word_offset.eq(word.offset),
+            banks.write_enable.eq(load.write_enable),
+            banks.write_address.eq(load.write_address),
+            banks.write_data.eq(load.write_data),
+            array.activations.eq(banks.activations),
+            array.swap.eq(banks.swap),
+            array.capture.eq(banks.capture),
+            array.weights.eq(passing),
+            accumulators.psums.eq(array.psums),
+            accumulators.control.eq(calc.control),
+            accumulators.drain_half.eq(store.drain_half),
+        ]

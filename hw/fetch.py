@@ -1,0 +1,118 @@
+"""The FETCH unit: reads instructions and hands them to the units' queues."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
+from tilewright.compiler.target import Target
+from tilewright.hw.burst import TRANSFER
+from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+
+__all__ = ["QUEUE_DEPTH", "FetchUnit"]
+
+QUEUE_DEPTH = 4
+"""Instructions that wait in front of each unit."""
+
+
+class FetchUnit(wiring.Component):
+    """Reads `count` instructions from `address` and dispatches them in order.
+
+    An unknown opcode raises `illegal` and stops dispatching.
+
+    Members
+    -------
+    start : ``In(1)``
+    address, count : ``In(32)``
+        Byte address of the first instruction, and how many.
+    transfer, beats : to and from the unit's reader
+    load, weights, calc : ``Out(stream of instructions)``
+    store : ``Out(stream of raw instructions)``
+        STORE, STAMP and FINISH.
+    illegal : ``Out(1)``
+        Stays set.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "start": In(1),
+                "address": In(32),
+                "count": In(32),
+                "transfer": Out(stream.Signature(TRANSFER)),
+                "beats": In(stream.Signature(8 * target.bus_bytes)),
+                "load": Out(stream.Signature(instruction_layout(Opcode.LOAD))),
+                "weights": Out(stream.Signature(instruction_layout(Opcode.WEIGHTS))),
+                "calc": Out(stream.Signature(instruction_layout(Opcode.CALC))),
+                "store": Out(stream.Signature(QUEUED_BITS)),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus_bits = 8 * self._target.bus_bytes
+        per_instruction = INSTRUCTION_BYTES // self._target.bus_bytes
+
+        asking = Signal()
+        m.d.comb += [
+            self.transfer.valid.eq(asking),
+            self.transfer.p.address.eq(self.address),
+            self.transfer.p.beats.eq(self.count * per_instruction),
+        ]
+        with m.If(self.start):
+            m.d.sync += asking.eq(1)
+        with m.Elif(self.transfer.ready):
+            m.d.sync += asking.eq(0)
+
+        # Assemble an instruction, leaving out the bits that no opcode uses.
+        word = Signal(QUEUED_BITS)
+        complete = Signal()
+        beat = Signal(range(max(per_instruction, 2)))
+        dispatched = Signal()
+        m.d.comb += self.beats.ready.eq(~complete | dispatched)
+        with m.If(dispatched):
+            m.d.sync += complete.eq(0)
+        with m.If(self.beats.valid & self.beats.ready):
+            last = beat == per_instruction - 1
+            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), complete.eq(last)]
+            for index in range(-(-QUEUED_BITS // bus_bits)):
+                part = word[index * bus_bits : (index + 1) * bus_bits]
+                with m.If(beat == index):
+                    m.d.sync += part.eq(self.beats.p)
+
+        self._dispatch(m, word, complete, dispatched)
+        return m
+
+    def _dispatch(self, m: Module, word: Signal, complete: Signal, dispatched: Signal) -> None:
+        store_opcodes = (Opcode.STORE, Opcode.STAMP, Opcode.FINISH)
+        routes = (
+            ("load", (Opcode.LOAD,), self.load),
+            ("weights", (Opcode.WEIGHTS,), self.weights),
+            ("calc", (Opcode.CALC,), self.calc),
+            ("store", store_opcodes, self.store),
+        )
+        queues = []
+        for name, opcodes, port in routes:
+            width = port.p.shape().size if name != "store" else QUEUED_BITS
+            m.submodules[f"queue_{name}"] = queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
+            queues.append((opcodes, queue))
+            m.d.comb += [
+                queue.w_data.eq(word[:width]),
+                port.valid.eq(queue.r_rdy),
+                port.p.eq(queue.r_data),
+                queue.r_en.eq(port.ready),
+            ]
+        with m.Switch(word[:4]):
+            for opcodes, queue in queues:
+                with m.Case(*opcodes):
+                    m.d.comb += [
+                        queue.w_en.eq(complete & ~self.illegal),
+                        dispatched.eq(complete & queue.w_rdy & ~self.illegal),
+                    ]
+            with m.Default(), m.If(complete):
+                m.d.sync += self.illegal.eq(1)

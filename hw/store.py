@@ -1,0 +1,319 @@
+"""The STORE unit: accumulators through pooling and post-processing to memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tilewright.compiler.isa import PARAM_BYTES, Opcode
+from tilewright.compiler.target import Target
+from tilewright.hw.accumulators import drain_layout, drained_layout
+from tilewright.hw.burst import TRANSFER
+from tilewright.hw.drain import DrainWalker, RowTransfers
+from tilewright.hw.gearbox import Gearbox
+from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+from tilewright.hw.lanes import LanePacker
+from tilewright.hw.pooling import Pooling
+from tilewright.hw.postprocess import PostProcess
+from tilewright.hw.semaphore import Semaphore
+from tilewright.hw.writer import beat_layout
+
+__all__ = ["ParameterLoader", "StampSource", "StoreUnit"]
+
+_STORE = instruction_layout(Opcode.STORE)
+_STAMP = instruction_layout(Opcode.STAMP)
+_RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
+
+
+class ParameterLoader(wiring.Component):
+    """Fetches each STORE's parameter records ahead and holds them while they are in use.
+
+    Members
+    -------
+    beats : ``In(stream of beats)``
+        From the unit's reader.
+    start : ``In(1)``
+        Take the next C records, one a cycle if the bus delivers.
+    done : ``Out(1)``
+        The last record is being taken.
+    bias, shift : ``Out``
+        Of each column.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "beats": In(stream.Signature(8 * target.bus_bytes)),
+                "start": In(1),
+                "done": Out(1),
+                "bias": Out(data.ArrayLayout(signed(target.acc_bits), target.cols)),
+                "shift": Out(data.ArrayLayout(unsigned(6), target.cols)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        beat_count = -(-target.cols * PARAM_BYTES // target.bus_bytes)
+        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, (8 * PARAM_BYTES,))
+        left = Signal(range(target.cols + 1))
+        beat = Signal(range(beat_count))
+        record = data.View(_RECORD, gearbox.o.p.data)
+        last_beat = beat == beat_count - 1
+        beats_in = Signal()
+        wanted = Signal()
+        m.d.comb += [
+            wanted.eq((left != 0) & ~beats_in),
+            gearbox.i.p.data.eq(self.beats.p),
+            gearbox.i.p.last.eq(last_beat),
+            gearbox.i.valid.eq(self.beats.valid & wanted),
+            self.beats.ready.eq(gearbox.i.ready & wanted),
+            gearbox.o.ready.eq(left != 0),
+            gearbox.stop.eq(left == 1),
+            self.done.eq(gearbox.o.valid & (left == 1)),
+        ]
+        with m.If(self.start):
+            m.d.sync += [left.eq(target.cols), beat.eq(0), beats_in.eq(0)]
+        with m.If(gearbox.i.valid & gearbox.i.ready):
+            m.d.sync += [beat.eq(Mux(last_beat, 0, beat + 1)), beats_in.eq(last_beat)]
+        # Records shift in from the last column, so that the first ends in column 0.
+        with m.If(gearbox.o.valid & gearbox.o.ready):
+            m.d.sync += left.eq(left - 1)
+            for c in range(target.cols):
+                final = c == target.cols - 1
+                m.d.sync += [
+                    self.bias[c].eq(record.bias if final else self.bias[c + 1]),
+                    self.shift[c].eq(record.shift if final else self.shift[c + 1]),
+                ]
+        return m
+
+
+class StampSource(wiring.Component):
+    """The 8 bytes of a cycle stamp as write beats.
+
+    Members
+    -------
+    start : ``In(1)``
+        Sample the counters.
+    cycles, busy_cycles : ``In(32)``
+    o : ``Out(stream of beat_layout(target))``
+    active : ``Out(1)``
+        Beats are left.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "start": In(1),
+                "cycles": In(32),
+                "busy_cycles": In(32),
+                "o": Out(stream.Signature(beat_layout(target))),
+                "active": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = min(8 * self._target.bus_bytes, 64)
+        rest = Signal(64)
+        beats = Signal(range(64 // width + 1))
+        m.d.comb += [
+            self.active.eq(beats != 0),
+            self.o.valid.eq(self.active),
+            self.o.p.data.eq(rest[:width]),
+            self.o.p.strobe.eq((1 << (width // 8)) - 1),
+        ]
+        with m.If(self.start):
+            m.d.sync += [rest.eq(Cat(self.cycles, self.busy_cycles)), beats.eq(64 // width)]
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += [rest.eq(rest >> width), beats.eq(beats - 1)]
+        return m
+
+
+class StoreUnit(wiring.Component):
+    """Runs STORE, STAMP and FINISH.
+
+    The parameters of the next STOREs are fetched as soon as their instructions arrive. A STORE
+    loads its parameters, waits for its accumulators, then reads one accumulator word a cycle.
+    CALC gets its token when the last accumulator has been read, LOAD when the write responses are
+    there; neither delays the next STORE. STAMP and FINISH wait until all is written.
+
+    Members
+    -------
+    i : ``In(stream of raw instructions)``
+    param_transfer, param_beats : to and from the unit's reader
+    request, drained, drain_half : to and from the accumulators
+    transfer, beats : to the writer
+    writer_idle : ``In(1)``
+    give_from_calc : ``In(1)``
+        Token for this unit.
+    give_calc : ``Out(1)``
+        Token for CALC.
+    cycles, busy_cycles : ``In(32)``
+        Counters to stamp.
+    finished : ``Out(1)``
+        FINISH is done.
+    busy : ``Out(1)``
+        A STORE is past its waiting.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "i": In(stream.Signature(QUEUED_BITS)),
+                "param_transfer": Out(stream.Signature(TRANSFER)),
+                "param_beats": In(stream.Signature(8 * target.bus_bytes)),
+                "request": Out(stream.Signature(drain_layout(target))),
+                "drained": In(stream.Signature(drained_layout(target))),
+                "drain_half": Out(1),
+                "transfer": Out(stream.Signature(TRANSFER)),
+                "beats": Out(stream.Signature(beat_layout(target))),
+                "writer_idle": In(1),
+                "give_from_calc": In(1),
+                "give_calc": Out(1),
+                "cycles": In(32),
+                "busy_cycles": In(32),
+                "finished": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        m.submodules.queue = queue = SyncFIFO(width=QUEUED_BITS, depth=2)
+        m.submodules.parameters = parameters = ParameterLoader(target)
+        m.submodules.walker = walker = DrainWalker(target)
+        m.submodules.rows = rows = RowTransfers()
+        m.submodules.stamp = stamp = StampSource(target)
+        m.submodules.ready_sums = ready_sums = Semaphore()
+        connect(m, flipped(self.param_beats), parameters.beats)
+        connect(m, walker.o, flipped(self.request))
+        self._prefetch(m, queue)
+
+        job = data.View(_STORE, queue.r_data[: _STORE.size])
+        opcode = job.opcode
+        m.d.comb += [
+            walker.job.eq(job),
+            rows.job.eq(job),
+            self.drain_half.eq(job.half),
+            ready_sums.give.eq(self.give_from_calc),
+            ready_sums.count.eq(job.wait_calc),
+            stamp.cycles.eq(self.cycles),
+            stamp.busy_cycles.eq(self.busy_cycles),
+        ]
+        packed_last = self._datapath(m, job, parameters, stamp)
+        self._transfers(m, rows, data.View(_STAMP, queue.r_data[: _STAMP.size]), stamp)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(queue.r_rdy & (opcode == Opcode.STORE)):
+                    m.d.comb += parameters.start.eq(1)
+                    m.next = "PARAMETERS"
+                with m.If(queue.r_rdy & (opcode == Opcode.STAMP) & self.writer_idle):
+                    m.d.comb += stamp.start.eq(1)
+                    m.next = "STAMP"
+                with m.If(queue.r_rdy & (opcode == Opcode.FINISH) & self.writer_idle):
+                    m.d.comb += [self.finished.eq(1), queue.r_en.eq(1)]
+            with m.State("PARAMETERS"), m.If(parameters.done):
+                m.next = "WAIT"
+            with m.State("WAIT"), m.If(ready_sums.enough):
+                m.d.comb += [ready_sums.take.eq(1), walker.start.eq(1), rows.start.eq(1)]
+                m.next = "DRAIN"
+            with m.State("DRAIN"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(packed_last):
+                    m.next = "ROWS"
+            with m.State("ROWS"):
+                m.d.comb += self.busy.eq(1)
+                with m.If(~rows.busy):
+                    m.d.comb += queue.r_en.eq(1)
+                    m.next = "IDLE"
+            with m.State("STAMP"), m.If(~stamp.active):
+                m.d.comb += queue.r_en.eq(1)
+                m.next = "IDLE"
+        return m
+
+    def _prefetch(self, m: Module, queue: SyncFIFO) -> None:
+        """Ask for a STORE's parameters when its instruction arrives, before any waiting."""
+        job = data.View(_STORE, self.i.p[: _STORE.size])
+        needs = job.opcode == Opcode.STORE
+        beats = -(-self._target.cols * PARAM_BYTES // self._target.bus_bytes)
+        m.d.comb += [
+            self.param_transfer.valid.eq(self.i.valid & queue.w_rdy & needs),
+            self.param_transfer.p.address.eq(job.params),
+            self.param_transfer.p.beats.eq(beats),
+            self.i.ready.eq(queue.w_rdy & (~needs | self.param_transfer.ready)),
+            queue.w_en.eq(self.i.valid & self.i.ready),
+            queue.w_data.eq(self.i.p),
+        ]
+
+    def _datapath(
+        self, m: Module, job: data.View, parameters: ParameterLoader, stamp: StampSource
+    ) -> Signal:
+        """Pooling, post-processing, packing; returns whether the last pixel leaves them."""
+        target = self._target
+        m.submodules.pooling = pooling = Pooling(target, tag_width=2)
+        m.submodules.postprocess = post = PostProcess(target, tag_width=2)
+        m.submodules.packer = packer = LanePacker(target)
+        connect(m, flipped(self.drained), pooling.i)
+        connect(m, pooling.o, post.i)
+        m.d.comb += [
+            pooling.is_sum.eq(job.pool_sum),
+            post.bias.eq(parameters.bias),
+            post.shift.eq(parameters.shift),
+            post.lo.eq(job.lo),
+            post.hi.eq(job.hi),
+            packer.src_lane.eq(job.src_lane),
+            packer.dst_lane.eq(job.dst_lane),
+            packer.lanes.eq(job.lanes),
+            packer.i.valid.eq(post.o.valid),
+            packer.i.p.lanes.eq(post.o.p.lanes),
+            packer.i.p.last.eq(post.o.p.tag[0]),
+            post.o.ready.eq(packer.i.ready),
+            self.give_calc.eq(
+                self.drained.valid
+                & self.drained.ready
+                & self.drained.p.tag[1]
+                & self.drained.p.last
+                & job.signal_calc
+            ),
+            # Stamps are only written when the packer is empty.
+            self.beats.valid.eq(packer.o.valid | stamp.o.valid),
+            self.beats.p.eq(Mux(stamp.active, stamp.o.p.as_value(), packer.o.p.as_value())),
+            packer.o.ready.eq(self.beats.ready & ~stamp.active),
+            stamp.o.ready.eq(self.beats.ready),
+        ]
+        if target.leaky:
+            m.d.comb += [
+                post.leaky.eq(job.leaky),
+                post.slope_multiplier.eq(job.slope_multiplier),
+                post.slope_shift.eq(job.slope_shift),
+            ]
+        return post.o.valid & post.o.ready & post.o.p.tag[1]
+
+    def _transfers(self, m: Module, rows: RowTransfers, job: data.View, stamp: StampSource) -> None:
+        """Where the writer writes: the output rows, or a stamp."""
+        stamp_beats = -(-8 // self._target.bus_bytes)
+        asked = Signal()
+        m.d.comb += [
+            self.transfer.valid.eq(rows.o.valid),
+            self.transfer.p.eq(rows.o.p),
+            rows.o.ready.eq(self.transfer.ready),
+        ]
+        with m.If(stamp.active & ~asked):
+            m.d.comb += [
+                self.transfer.valid.eq(1),
+                self.transfer.p.address.eq(job.address),
+                self.transfer.p.beats.eq(stamp_beats),
+                self.transfer.p.tag.eq(0),
+            ]
+            with m.If(self.transfer.ready):
+                m.d.sync += asked.eq(1)
+        with m.If(stamp.start):
+            m.d.sync += asked.eq(0)

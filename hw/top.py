@@ -1,0 +1,165 @@
+"""The accelerator's top module with its flat AXI ports."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tilewright.compiler.target import Target
+from tilewright.hw.axilite import REGISTER_ADDRESS_BITS, AxiLiteSlave
+from tilewright.hw.control import Control
+from tilewright.hw.engine import Engine
+
+__all__ = ["Accelerator"]
+
+_INCR = 1
+
+
+class Accelerator(wiring.Component):
+    """The whole accelerator: an AXI4 master, an AXI4-Lite slave and an interrupt.
+
+    The master reads and writes INCR bursts of the full bus width that never cross 4 KiB, expects
+    read data in the order of the requests, and always takes read data and responses. Ports follow
+    AXI's names; docs/registers.md describes what stands behind the slave.
+
+    Members
+    -------
+    m_axi_* : AXI4 master without IDs
+    s_axi_* : AXI4-Lite slave, 32 bits
+    irq : ``Out(1)``
+        Level; see ISR, IER and GIE.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        bus = target.bus_bytes
+        super().__init__(
+            {
+                "irq": Out(1),
+                **{
+                    f"m_axi_{channel}{name}": Out(width)
+                    for channel in ("aw", "ar")
+                    for name, width in (
+                        ("addr", 32),
+                        ("len", 8),
+                        ("size", 3),
+                        ("burst", 2),
+                        ("valid", 1),
+                    )
+                },
+                "m_axi_awready": In(1),
+                "m_axi_arready": In(1),
+                "m_axi_wdata": Out(8 * bus),
+                "m_axi_wstrb": Out(bus),
+                "m_axi_wlast": Out(1),
+                "m_axi_wvalid": Out(1),
+                "m_axi_wready": In(1),
+                "m_axi_bresp": In(2),
+                "m_axi_bvalid": In(1),
+                "m_axi_bready": Out(1),
+                "m_axi_rdata": In(8 * bus),
+                "m_axi_rresp": In(2),
+                "m_axi_rlast": In(1),
+                "m_axi_rvalid": In(1),
+                "m_axi_rready": Out(1),
+                "s_axi_awaddr": In(REGISTER_ADDRESS_BITS),
+                "s_axi_awvalid": In(1),
+                "s_axi_awready": Out(1),
+                "s_axi_wdata": In(32),
+                "s_axi_wstrb": In(4),
+                "s_axi_wvalid": In(1),
+                "s_axi_wready": Out(1),
+                "s_axi_bresp": Out(2),
+                "s_axi_bvalid": Out(1),
+                "s_axi_bready": In(1),
+                "s_axi_araddr": In(REGISTER_ADDRESS_BITS),
+                "s_axi_arvalid": In(1),
+                "s_axi_arready": Out(1),
+                "s_axi_rdata": Out(32),
+                "s_axi_rresp": Out(2),
+                "s_axi_rvalid": Out(1),
+                "s_axi_rready": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.slave = slave = AxiLiteSlave()
+        m.submodules.control = control = Control(self._target)
+        engine = Engine(self._target)
+        m.submodules.engine = ResetInserter(control.clear)(engine)
+        self._connect_slave(m, slave, control)
+        self._connect_master(m, engine, control)
+        m.d.comb += [
+            engine.start.eq(control.start),
+            engine.base.eq(control.base),
+            engine.instructions.eq(control.instructions),
+            engine.count.eq(control.count),
+            engine.cycles.eq(control.cycles),
+            engine.busy_cycles.eq(control.busy_cycles),
+            engine.halt.eq(control.halt),
+            control.quiet.eq(engine.quiet),
+            control.finished.eq(engine.finished),
+            control.illegal.eq(engine.illegal),
+            control.read_error.eq(self.m_axi_rvalid & self.m_axi_rresp[1]),
+            control.write_error.eq(self.m_axi_bvalid & self.m_axi_bresp[1]),
+            control.events.eq(engine.events),
+            self.irq.eq(control.irq),
+        ]
+        return m
+
+    def _connect_slave(self, m: Module, slave: AxiLiteSlave, control: Control) -> None:
+        m.d.comb += [
+            slave.aw.p.eq(self.s_axi_awaddr),
+            slave.aw.valid.eq(self.s_axi_awvalid),
+            self.s_axi_awready.eq(slave.aw.ready),
+            slave.w.p.eq(self.s_axi_wdata),
+            slave.w_strobe.eq(self.s_axi_wstrb),
+            slave.w.valid.eq(self.s_axi_wvalid),
+            self.s_axi_wready.eq(slave.w.ready),
+            self.s_axi_bresp.eq(slave.b.p),
+            self.s_axi_bvalid.eq(slave.b.valid),
+            slave.b.ready.eq(self.s_axi_bready),
+            slave.ar.p.eq(self.s_axi_araddr),
+            slave.ar.valid.eq(self.s_axi_arvalid),
+            self.s_axi_arready.eq(slave.ar.ready),
+            self.s_axi_rdata.eq(slave.r.p),
+            self.s_axi_rvalid.eq(slave.r.valid),
+            slave.r.ready.eq(self.s_axi_rready),
+            control.write_enable.eq(slave.write_enable),
+            control.write_address.eq(slave.write_address),
+            control.write_data.eq(slave.write_data),
+            control.write_strobe.eq(slave.write_strobe),
+            control.read_address.eq(slave.read_address),
+            slave.read_data.eq(control.read_data),
+        ]
+
+    def _connect_master(self, m: Module, engine: Engine, control: Control) -> None:
+        size = exact_log2(self._target.bus_bytes)
+        m.d.comb += [
+            self.m_axi_araddr.eq(engine.ar.p.address),
+            self.m_axi_arlen.eq(engine.ar.p.length),
+            self.m_axi_arsize.eq(size),
+            self.m_axi_arburst.eq(_INCR),
+            self.m_axi_arvalid.eq(engine.ar.valid),
+            engine.ar.ready.eq(self.m_axi_arready),
+            engine.r_valid.eq(self.m_axi_rvalid),
+            engine.r_data.eq(self.m_axi_rdata),
+            engine.r_last.eq(self.m_axi_rlast),
+            self.m_axi_rready.eq(1),
+            self.m_axi_awaddr.eq(engine.aw.p.address),
+            self.m_axi_awlen.eq(engine.aw.p.length),
+            self.m_axi_awsize.eq(size),
+            self.m_axi_awburst.eq(_INCR),
+            self.m_axi_awvalid.eq(engine.aw.valid),
+            engine.aw.ready.eq(self.m_axi_awready),
+            self.m_axi_wdata.eq(engine.w.p.data),
+            self.m_axi_wstrb.eq(engine.w.p.strobe),
+            self.m_axi_wlast.eq(engine.w_last),
+            self.m_axi_wvalid.eq(engine.w.valid),
+            engine.w.ready.eq(self.m_axi_wready),
+            engine.b_valid.eq(self.m_axi_bvalid),
+            self.m_axi_bready.eq(1),
+        ]

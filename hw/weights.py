@@ -1,0 +1,115 @@
+"""The WEIGHTS unit: from the weight stream in memory to one row of a weight tile a cycle."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from tilewright.compiler.isa import Opcode
+from tilewright.compiler.target import Target
+from tilewright.hw.burst import TRANSFER
+from tilewright.hw.gearbox import Gearbox
+from tilewright.hw.instructions import instruction_layout
+
+__all__ = ["WeightsUnit", "weight_row_layout"]
+
+_INSTRUCTION = instruction_layout(Opcode.WEIGHTS)
+_OFFSET_BITS = 16
+
+
+def weight_row_layout(target: Target) -> data.StructLayout:
+    """One row of a weight tile, and the bank offset that belongs to it."""
+    return data.StructLayout(
+        {
+            "offset": unsigned(ceil_log2(target.act_depth)),
+            "weights": data.ArrayLayout(signed(target.weight_bits), target.cols),
+        }
+    )
+
+
+class WeightsUnit(wiring.Component):
+    """Reads weight streams and unpacks them.
+
+    The stream of the next instruction is read while the present one is unpacked. One row a cycle
+    as long as the bus delivers: C weights of the container's width, and 16 bits for the offset if
+    the instruction gathers.
+
+    Members
+    -------
+    i : ``In(stream of WEIGHTS instructions)``
+    transfer, beats : to and from the unit's reader
+    o : ``Out(stream of weight_row_layout(target))``
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "i": In(stream.Signature(_INSTRUCTION)),
+                "transfer": Out(stream.Signature(TRANSFER)),
+                "beats": In(stream.Signature(8 * target.bus_bytes)),
+                "o": Out(stream.Signature(weight_row_layout(target))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        containers = target.weight_containers
+        widths = tuple(
+            bits * target.cols + offset for offset in (0, _OFFSET_BITS) for bits in containers
+        )
+        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=2)
+        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths)
+
+        m.d.comb += [
+            self.transfer.valid.eq(self.i.valid & queue.w_rdy),
+            self.transfer.p.address.eq(self.i.p.address),
+            self.transfer.p.beats.eq(self.i.p.beats),
+            self.i.ready.eq(queue.w_rdy & self.transfer.ready),
+            queue.w_en.eq(self.i.valid & self.transfer.ready),
+            queue.w_data.eq(self.i.p),
+        ]
+
+        job = data.View(_INSTRUCTION, queue.r_data)
+        beat = Signal(32)
+        row = Signal(range(target.rows))
+        tile = Signal(24)
+        last_row = row == target.rows - 1
+        last = last_row & (tile == job.tiles - 1)
+        beats_done = Signal()
+        m.d.comb += [
+            gearbox.mode.eq(Mux(job.gather, len(containers), 0) + job.container),
+            gearbox.i.p.data.eq(self.beats.p),
+            gearbox.i.p.last.eq(beat == job.beats - 1),
+            gearbox.i.valid.eq(self.beats.valid & queue.r_rdy & ~beats_done),
+            self.beats.ready.eq(gearbox.i.ready & queue.r_rdy & ~beats_done),
+            gearbox.o.ready.eq(self.o.ready),
+            gearbox.stop.eq(last),
+            self.o.valid.eq(gearbox.o.valid),
+            queue.r_en.eq(self.o.valid & self.o.ready & last),
+        ]
+        with m.If(gearbox.i.valid & gearbox.i.ready):
+            m.d.sync += [beat.eq(beat + 1), beats_done.eq(gearbox.i.p.last)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += row.eq(row + 1)
+            with m.If(last_row):
+                m.d.sync += [row.eq(0), tile.eq(tile + 1)]
+            with m.If(last):
+                m.d.sync += [tile.eq(0), beat.eq(0), beats_done.eq(0)]
+        self._unpack(m, job, gearbox.o.p.data, containers)
+        return m
+
+    def _unpack(self, m: Module, job: data.View, word: Signal, containers: tuple[int, ...]) -> None:
+        """Slice a row into its offset and sign-extended weights."""
+        m.d.comb += self.o.p.offset.eq(word[:_OFFSET_BITS])
+        for index, bits in enumerate(containers):
+            layout = data.ArrayLayout(signed(bits), self._target.cols)
+            for gather in range(2):
+                lanes = data.View(layout, word[_OFFSET_BITS * gather :][: layout.size])
+                with m.If((job.container == index) & (job.gather == gather)):
+                    for c in range(self._target.cols):
+                        m.d.comb += self.o.p.weights[c].eq(lanes[c])

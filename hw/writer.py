@@ -1,0 +1,111 @@
+"""The DMA writer."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tilewright.compiler.target import Target
+from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+
+__all__ = ["BurstWriter", "beat_layout"]
+
+PENDING = 16
+"""Write bursts that may await their response at once."""
+
+
+def beat_layout(target: Target) -> data.StructLayout:
+    """A write beat: data and byte strobes."""
+    return data.StructLayout(
+        {"data": unsigned(8 * target.bus_bytes), "strobe": unsigned(target.bus_bytes)}
+    )
+
+
+class BurstWriter(wiring.Component):
+    """Writes transfers in bursts; responses are counted, not waited for.
+
+    Members
+    -------
+    i : ``In(stream of TRANSFER)``
+        Where to write; the tag asks for `complete`.
+    beats : ``In(stream of beat_layout(target))``
+        The data of all transfers in order.
+    aw : ``Out(stream of BURST)``
+        Write address channel.
+    w, w_last : ``Out(stream of beat_layout(target))``, ``Out(1)``
+        Write data channel.
+    b_valid : ``In(1)``
+        A response arrives; always taken.
+    complete : ``Out(1)``
+        The response to the last burst of a tagged transfer has arrived.
+    halt : ``In(1)``
+        Start no further burst.
+    idle : ``Out(1)``
+        Nothing is under way.
+    quiet : ``Out(1)``
+        No burst is under way, though transfers may wait.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        beat = stream.Signature(beat_layout(target))
+        super().__init__(
+            {
+                "i": In(stream.Signature(TRANSFER)),
+                "beats": In(beat),
+                "aw": Out(stream.Signature(BURST)),
+                "w": Out(beat),
+                "w_last": Out(1),
+                "b_valid": In(1),
+                "complete": Out(1),
+                "halt": In(1),
+                "idle": Out(1),
+                "quiet": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.splitter = splitter = BurstSplitter(self._target)
+        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=4)
+        m.submodules.pending = pending = SyncFIFO(width=1, depth=PENDING)
+        connect(m, flipped(self.i), splitter.i)
+
+        # A burst is announced together with its entries in both queues. Once valid, `aw` stays so
+        # until taken, whatever `halt` does.
+        burst = splitter.o
+        free = Signal()
+        go = Signal()
+        m.d.comb += [
+            free.eq((~self.aw.valid | self.aw.ready) & lengths.w_rdy & pending.w_rdy & ~self.halt),
+            burst.ready.eq(free),
+            go.eq(burst.valid & free),
+            lengths.w_en.eq(go),
+            lengths.w_data.eq(burst.p.length),
+            pending.w_en.eq(go),
+            pending.w_data.eq(burst.p.tag),
+            pending.r_en.eq(self.b_valid),
+            self.complete.eq(self.b_valid & pending.r_data),
+            self.quiet.eq(~pending.r_rdy & ~self.aw.valid),
+            self.idle.eq(self.quiet & ~burst.valid & splitter.i.ready & ~self.i.valid),
+        ]
+        with m.If(go):
+            m.d.sync += [self.aw.valid.eq(1), self.aw.p.eq(burst.p)]
+        with m.Elif(self.aw.ready):
+            m.d.sync += self.aw.valid.eq(0)
+
+        count = Signal(8)
+        m.d.comb += [
+            self.w.p.eq(self.beats.p),
+            self.w.valid.eq(self.beats.valid & lengths.r_rdy),
+            self.beats.ready.eq(self.w.ready & lengths.r_rdy),
+            self.w_last.eq(count == lengths.r_data),
+        ]
+        with m.If(self.w.valid & self.w.ready):
+            m.d.sync += count.eq(count + 1)
+            with m.If(self.w_last):
+                m.d.comb += lengths.r_en.eq(1)
+                m.d.sync += count.eq(0)
+        return m
