@@ -23,6 +23,7 @@ __all__ = [
     "Output",
     "Pool",
     "Shape",
+    "output_shape",
 ]
 
 Shape = tuple[int, int, int]
@@ -189,12 +190,17 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """A graph input; the network sees (raw - mean) * scale, per channel (or one for all)."""
+    """A graph input; the network sees (raw - mean) * scale, per channel (or one for all).
+
+    `layout` is how the user's model takes one image: "nchw" as [C, H, W]; "nhwc" as [H, W, C];
+    "flat" in another shape whose values are in the order of [C, H, W].
+    """
 
     name: str
     shape: Shape
     mean: tuple[float, ...] = (0.0,)
     scale: tuple[float, ...] = (1.0,)
+    layout: str = "nchw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +231,7 @@ class Graph:
         for layer in self.layers:
             if layer.name in shapes:
                 raise ValueError(f"Tensor name {layer.name!r} is used twice")
-            shapes[layer.name] = _output_shape(layer, [shapes[n] for n in layer.all_inputs])
+            shapes[layer.name] = output_shape(layer, [shapes[n] for n in layer.all_inputs])
         object.__setattr__(self, "shapes", shapes)
 
     def layer(self, name: str) -> Layer:
@@ -243,7 +249,8 @@ class Graph:
         return int(layer.conv.weight.size) * height * width
 
 
-def _output_shape(layer: Layer, shapes: list[Shape]) -> Shape:
+def output_shape(layer: Layer, shapes: list[Shape]) -> Shape:
+    """Shape of a layer's result for inputs of `shapes`; raises ValueError if it is empty."""
     channels, height, width = shapes[0]
     if layer.conv is not None:
         channels, height, width = layer.conv.output_shape(shapes[0])
