@@ -1,0 +1,102 @@
+"""What the user may choose about quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from tilewright.errors import TilewrightError
+from tilewright.graph.ir import Graph, Layer
+from tilewright.quant.formats import MAX_BITS, MIN_BITS
+
+__all__ = ["QuantConfig"]
+
+_KINDS = ("conv", "depthwise", "fc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantConfig:
+    """Bits of every tensor and the way their fractional lengths are found.
+
+    The most specific choice wins: a layer's own, then its kind's, then the network's.
+
+    Attributes
+    ----------
+    weight_bits, feature_bits : bits of weights and of feature maps (graph inputs too), 2..16
+    kind_weight_bits, kind_feature_bits : bits by layer kind ("conv", "depthwise", "fc")
+    layer_weight_bits, layer_feature_bits : bits by layer name; feature maps also by graph input
+    static : one fractional length for all weights and one for all feature maps
+    acc_bits : accumulators with bias must fit in this width, 16..48; where they do not, a layer's
+        weights get a smaller fractional length
+    lowest, highest : the neighbourhood searched, relative to the largest fractional length that
+        does not overflow
+
+    Raises
+    ------
+    TilewrightError
+        If a value is out of its range.
+    """
+
+    weight_bits: int = 8
+    feature_bits: int = 8
+    kind_weight_bits: Mapping[str, int] = field(default_factory=dict)
+    kind_feature_bits: Mapping[str, int] = field(default_factory=dict)
+    layer_weight_bits: Mapping[str, int] = field(default_factory=dict)
+    layer_feature_bits: Mapping[str, int] = field(default_factory=dict)
+    static: bool = False
+    acc_bits: int = 48
+    lowest: int = -1
+    highest: int = 4
+
+    def __post_init__(self) -> None:
+        _check_range("weight_bits", self.weight_bits, MIN_BITS, MAX_BITS)
+        _check_range("feature_bits", self.feature_bits, MIN_BITS, MAX_BITS)
+        _check_range("acc_bits", self.acc_bits, 16, 48)
+        _check_range("lowest", self.lowest, -16, 0)
+        _check_range("highest", self.highest, 0, 16)
+        for table in ("kind_weight_bits", "kind_feature_bits"):
+            for kind, bits in getattr(self, table).items():
+                _check_range(f"{table}[{kind!r}]", bits, MIN_BITS, MAX_BITS)
+                _check_name(table, "layer kind", kind, _KINDS)
+        for table in ("layer_weight_bits", "layer_feature_bits"):
+            for name, bits in getattr(self, table).items():
+                _check_range(f"{table}[{name!r}]", bits, MIN_BITS, MAX_BITS)
+
+    def check_names(self, graph: Graph) -> None:
+        """Raise TilewrightError if a layer named here is not in `graph`, or has no weights."""
+        weighted = [layer.name for layer in graph.layers if layer.conv is not None]
+        for name in self.layer_weight_bits:
+            _check_name("layer_weight_bits", "layer with weights", name, weighted)
+        for name in self.layer_feature_bits:
+            _check_name("layer_feature_bits", "layer or input", name, tuple(graph.shapes))
+
+    def weights(self, layer: Layer) -> int:
+        """Bits of the layer's weights."""
+        by_kind = self.kind_weight_bits.get(layer.kind, self.weight_bits)
+        return self.layer_weight_bits.get(layer.name, by_kind)
+
+    def features(self, name: str, layer: Layer | None = None) -> int:
+        """Bits of tensor `name`, which `layer` produces (None for a graph input)."""
+        by_kind = self.feature_bits
+        if layer is not None:
+            by_kind = self.kind_feature_bits.get(layer.kind, by_kind)
+        return self.layer_feature_bits.get(name, by_kind)
+
+
+def _check_range(option: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise TilewrightError(
+            f"Quantization option {option} must be an integer in {low}..{high}, not {value!r}"
+        )
+
+
+def _check_name(option: str, what: str, name: str, known: tuple[str, ...] | list[str]) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TilewrightError(
+            f"Quantization option {option} names {name!r}, which is no {what} of the network{hint}"
+            if what != "layer kind"
+            else f"Quantization option {option} names {name!r}; layer kinds are {', '.join(known)}"
+        )

@@ -1,0 +1,66 @@
+"""Data phase: the error of each candidate format of a feature map, from exact accumulators.
+
+"Going Deeper with Embedded FPGA Platform for CNN" (FPGA 2016), section 5.2: with the fixed network
+running beside the float one, frac = argmin sum |x_float - x_fixed(bits, frac)|.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tilewright.quant import numerics
+from tilewright.quant.constants import clip_range
+from tilewright.quant.fixed import FixedLayer, Leaky
+from tilewright.quant.formats import QFormat
+
+__all__ = ["requantizing_errors"]
+
+_BLOCK = 1 << 15
+
+
+def requantizing_errors(
+    layer: FixedLayer, acc: torch.Tensor, wanted: torch.Tensor, fracs: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Sum of |wanted - stored value| for each candidate output format, float64 [len(fracs)].
+
+    Every candidate requantizes the same accumulators, with the activation's levels in its own
+    format. Powers of two scale exactly, hence floats give what `numerics.postprocess` does.
+
+    Parameters
+    ----------
+    layer : the layer; of its output format only `bits` is used
+    acc : exact accumulators before the bias [N, O, H, W]
+    wanted : float32 output of the float network, of the same shape
+    fracs : candidates
+    """
+    errors = np.zeros(len(fracs))
+    dtype = torch.float64 if layer.leaky else acc.dtype
+    bias = torch.from_numpy(layer.bias).to(acc.dtype).reshape(-1, 1, 1)
+    unit = torch.from_numpy(np.ldexp(1.0, -layer.acc_frac)).to(acc.dtype).reshape(-1, 1, 1)
+    for image, target in zip(acc, wanted, strict=True):
+        real = ((image + bias) * unit).to(dtype).flatten()
+        for part, goal in zip(real.split(_BLOCK), target.flatten().split(_BLOCK), strict=True):
+            for index, frac in enumerate(fracs):
+                stored = _store(layer, part, QFormat(layer.output.bits, frac))
+                errors[index] += stored.sub_(goal).abs_().sum(dtype=torch.float64)
+    return errors
+
+
+def _store(layer: FixedLayer, real: torch.Tensor, form: QFormat) -> torch.Tensor:
+    """Real values that are stored for the unrounded values `real`."""
+    lo, hi = clip_range(layer.layer.activation, form)
+    q = (real * 2.0**form.frac).add_(0.5).floor_()
+    if layer.leaky is not None:
+        q = _leak(q, layer.leaky)
+    return q.clamp_(lo, hi).mul_(2.0**-form.frac)
+
+
+def _leak(q: torch.Tensor, leaky: Leaky) -> torch.Tensor:
+    limit = 1 << (numerics.LEAKY_BITS - 1)
+    q = q.clamp_(-limit, limit - 1)
+    slope = leaky.multiplier * 2.0**-leaky.shift
+    return torch.where(q < 0, (q * slope).add_(0.5).floor_(), q)

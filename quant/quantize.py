@@ -1,0 +1,77 @@
+"""`quantize`: from a float network and calibration data to a fixed-point one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.errors import TilewrightError
+from tilewright.graph.ir import Graph
+from tilewright.quant.candidates import Step
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.fixed import FixedGraph
+from tilewright.quant.search import Progress, Search, prepare
+from tilewright.quant.static import search_static
+
+__all__ = ["QuantResult", "quantize"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantResult:
+    """A quantized network and the log of every decision that led to it."""
+
+    fixed: FixedGraph
+    log: tuple[Step, ...]
+
+
+def quantize(
+    graph: Graph,
+    calibration: Mapping[str, npt.NDArray[np.generic]],
+    config: QuantConfig | None = None,
+    *,
+    progress: Progress | None = None,
+) -> QuantResult:
+    """Choose the fractional length of every tensor.
+
+    Dynamic precision is the method of "Going Deeper with Embedded FPGA Platform for CNN" (FPGA
+    2016), section 5.2: for weights argmin sum |W - W(bits, frac)|; for feature maps, greedily layer
+    by layer, argmin sum |x_float - x_fixed(bits, frac)| on the calibration data with everything
+    upstream already fixed. Static precision is its baseline, see `tilewright.quant.static`.
+
+    Parameters
+    ----------
+    graph : the float network
+    calibration : array [N, C, H, W] of raw values for every graph input (before mean and scale)
+    config : bits and options; 8-bit dynamic precision by default
+    progress : called as progress(steps done, steps in all, last step's text)
+
+    Raises
+    ------
+    TilewrightError
+        If the calibration data do not fit the network or hold NaN or infinity, if the weights do,
+        if `config` names unknown layers, or if a layer's accumulators cannot be made to fit.
+    """
+    config = config or QuantConfig()
+    config.check_names(graph)
+    _check_weights(graph)
+    data = prepare(graph, calibration)
+    if config.static:
+        result = search_static(graph, data, config, progress)
+    else:
+        result = Search(graph, data, config, progress=progress).run()
+    return QuantResult(result.fixed, result.log)
+
+
+def _check_weights(graph: Graph) -> None:
+    for layer in graph.layers:
+        if layer.conv is None:
+            continue
+        for what, values in (("weights", layer.conv.weight), ("bias", layer.conv.bias)):
+            if not np.isfinite(values).all():
+                raise TilewrightError(
+                    f"Layer {layer.name!r}: its {what} hold NaN or infinity; every value must be "
+                    "finite, train or export the network again"
+                )

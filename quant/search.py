@@ -1,0 +1,245 @@
+"""Finding every fractional length: dynamic precision, and the core that static precision shares.
+
+The method is that of "Going Deeper with Embedded FPGA Platform for CNN" (FPGA 2016), section 5.2:
+a weight phase, then a data phase that goes greedily from layer to layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tilewright.errors import TilewrightError
+from tilewright.graph.ir import ActivationKind, Graph, Layer, Op
+from tilewright.quant.accumulator import Accumulator, accumulator_bound, as_tensor
+from tilewright.quant.candidates import (
+    FRAC_LIMIT,
+    Candidate,
+    Step,
+    choose,
+    initial_frac,
+    neighbourhood,
+)
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.constants import clip_range, fix_layer
+from tilewright.quant.data import check_data, normalize
+from tilewright.quant.features import requantizing_errors
+from tilewright.quant.fixed import FixedGraph, FixedLayer
+from tilewright.quant.floats import float_layer
+from tilewright.quant.formats import QFormat
+from tilewright.quant.reference import postprocess
+from tilewright.quant.weights import rounding_errors, weight_step
+
+__all__ = ["Progress", "Search", "SearchResult", "prepare"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, what was done last)."""
+
+_CHUNK_VALUES = 1 << 22
+
+FloatArray = npt.NDArray[np.float32]
+Chunks = list[torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchResult:
+    """A quantized network, the log, and its relative error on the calibration data.
+
+    `output_error` is sum |y_float - y_fixed| / sum |y_float|, added up over the graph outputs.
+    """
+
+    fixed: FixedGraph
+    log: tuple[Step, ...]
+    output_error: float
+
+
+class Search:
+    """One run of the search over checked, normalized calibration data.
+
+    Parameters
+    ----------
+    graph : the float network
+    data : float32 [N, C, H, W] of every graph input
+    config : bits and neighbourhood
+    weight_frac, feature_frac : the one candidate of all weights and of all feature maps, for static
+        precision; None searches each tensor's own neighbourhood
+    progress : called after each step
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        data: Mapping[str, FloatArray],
+        config: QuantConfig,
+        *,
+        weight_frac: int | None = None,
+        feature_frac: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._graph = graph
+        self._config = config
+        self._weight_frac = weight_frac
+        self._feature_frac = feature_frac
+        self._progress = progress
+        self._log: list[Step] = []
+        self._steps = len(graph.inputs) + sum(1 + (x.conv is not None) for x in graph.layers)
+        self._formats: dict[str, QFormat] = {}
+        self._floats: dict[str, Chunks] = {}
+        self._fixed: dict[str, Chunks] = {}
+        self._data = data
+        self._last = {n: i for i, x in enumerate(graph.layers) for n in x.all_inputs}
+        self._last.update({o.tensor: len(graph.layers) for o in graph.outputs})
+
+    def run(self) -> SearchResult:
+        """Run the weight phase, then the data phase."""
+        with torch.inference_mode():
+            return self._run()
+
+    def _run(self) -> SearchResult:
+        weights = {x.name: self._weights(x) for x in self._graph.layers if x.conv is not None}
+        for name in self._data:
+            self._input(name)
+        layers = []
+        for index, layer in enumerate(self._graph.layers):
+            layers.append(self._layer(layer, weights.get(layer.name)))
+            for tensors in (self._floats, self._fixed):
+                for name in [n for n in tensors if self._last.get(n, -1) <= index]:
+                    del tensors[name]
+        fixed = FixedGraph(graph=self._graph, formats=self._formats, layers=tuple(layers))
+        return SearchResult(fixed, tuple(self._log), self._output_error())
+
+    def _record(self, step: Step) -> None:
+        self._log.append(step)
+        if self._progress is not None:
+            self._progress(min(len(self._log), self._steps), self._steps, str(step))
+
+    def _weights(self, layer: Layer) -> Step:
+        fracs = None if self._weight_frac is None else (self._weight_frac,)
+        step = weight_step(layer, self._config, fracs)
+        self._record(step)
+        return step
+
+    def _candidates(self, initial: int) -> tuple[int, ...]:
+        if self._feature_frac is not None:
+            return (self._feature_frac,)
+        return neighbourhood(initial, self._config)
+
+    def _input(self, name: str) -> None:
+        values, bits = self._data[name], self._config.features(name)
+        initial = initial_frac(float(values.min()), float(values.max()), bits)
+        fracs = self._candidates(initial)
+        frac, candidates = choose(fracs, rounding_errors(values, bits, fracs).tolist())
+        form = self._formats[name] = QFormat(bits, frac)
+        size = self._chunk_images()
+        parts = [values[start : start + size] for start in range(0, len(values), size)]
+        self._floats[name] = [as_tensor(p) for p in parts]
+        self._fixed[name] = [torch.from_numpy(form.quantize(p).astype(np.int16)) for p in parts]
+        self._record(_feature_step(name, bits, initial, frac, candidates))
+
+    def _chunk_images(self) -> int:
+        largest = max(int(np.prod(shape)) for shape in self._graph.shapes.values())
+        return max(1, _CHUNK_VALUES // largest)
+
+    def _layer(self, layer: Layer, weights: Step | None) -> FixedLayer:
+        bits = self._config.features(layer.name, layer)
+        fixed = self._fit(layer, QFormat(bits, 0), weights)
+        inputs = [self._floats[n] for n in layer.all_inputs]
+        wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
+        accumulate = Accumulator(fixed, self._formats)
+        sources = [self._fixed[n] for n in layer.all_inputs]
+        accs = [accumulate(xs) for xs in zip(*sources, strict=True)]
+        frac = self._choose(fixed, accs, wanted)
+        output = QFormat(bits, frac)
+        lo, hi = clip_range(layer.activation, output)
+        fixed = replace(fixed, output=output, lo=lo, hi=hi)
+        self._formats[layer.name] = output
+        self._floats[layer.name] = wanted
+        self._fixed[layer.name] = [_store(fixed, acc) for acc in accs]
+        return fixed
+
+    def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:
+        """Fixed-point form of `layer`, with a smaller weight frac where accumulators ask for it."""
+        frac = 0 if weights is None else weights.frac
+        while True:
+            fixed = fix_layer(
+                layer,
+                self._formats,
+                output,
+                shape=self._graph.shapes[layer.inputs[0]],
+                channels=self._graph.shapes[layer.name][0],
+                weight_bits=8 if weights is None else weights.bits,
+                weight_frac=frac,
+            )
+            bound = accumulator_bound(fixed, self._formats)
+            if bound < 1 << (self._config.acc_bits - 1):
+                break
+            if weights is None or self._weight_frac is not None or frac <= -FRAC_LIMIT:
+                raise TilewrightError(
+                    f"Layer {layer.name!r} needs accumulators of {bound.bit_length() + 1} bits, "
+                    f"more than acc_bits = {self._config.acc_bits}; use fewer weight or feature "
+                    "bits for it, or a larger acc_bits (48 at most)"
+                )
+            frac -= 1
+        if weights is not None and frac != weights.frac:
+            note = f"frac {weights.frac} overflows accumulators of {self._config.acc_bits} bits"
+            self._record(replace(weights, frac=frac, note=note))
+        return fixed
+
+    def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: Chunks) -> int:
+        layer, bits = fixed.layer, fixed.output.bits
+        low = min(float(w.min()) for w in wanted)
+        high = max(float(w.max()) for w in wanted)
+        initial = initial_frac(low, high, bits)
+        source = self._formats[layer.inputs[0]]
+        plain = layer.activation.kind is ActivationKind.NONE
+        if layer.op is Op.MAX_POOL and plain and source.bits == bits:
+            note = f"format of {layer.inputs[0]}, without loss"
+            self._record(_feature_step(layer.name, bits, initial, source.frac, (), note))
+            return source.frac
+        fracs = self._candidates(initial)
+        pairs = zip(accs, wanted, strict=True)
+        errors = np.sum([requantizing_errors(fixed, a, w, fracs) for a, w in pairs], axis=0)
+        frac, candidates = choose(fracs, errors.tolist())
+        self._record(_feature_step(layer.name, bits, initial, frac, candidates))
+        return frac
+
+    def _output_error(self) -> float:
+        total = 0.0
+        for name in {o.tensor for o in self._graph.outputs}:
+            scale, error, magnitude = 2.0 ** -self._formats[name].frac, 0.0, 0.0
+            for wanted, stored in zip(self._floats[name], self._fixed[name], strict=True):
+                error += float((wanted - stored * scale).abs().sum(dtype=torch.float64))
+                magnitude += float(wanted.abs().sum(dtype=torch.float64))
+            total += error / magnitude if magnitude else float(error > 0.0)
+        return total
+
+
+def _store(fixed: FixedLayer, acc: torch.Tensor) -> torch.Tensor:
+    values, _ = postprocess(fixed, acc.to(torch.int64).numpy())
+    return torch.from_numpy(values.astype(np.int16))
+
+
+def _feature_step(
+    name: str, bits: int, initial: int, frac: int, candidates: tuple[Candidate, ...], note: str = ""
+) -> Step:
+    return Step(
+        tensor=name,
+        kind="features",
+        bits=bits,
+        initial=initial,
+        candidates=candidates,
+        frac=frac,
+        note=note,
+    )
+
+
+def prepare(
+    graph: Graph, calibration: Mapping[str, npt.NDArray[np.generic]]
+) -> dict[str, FloatArray]:
+    """Checked and normalized calibration data, in the order of the graph's inputs."""
+    check_data(graph, calibration, what="Calibration data")
+    return {i.name: normalize(i, calibration[i.name]) for i in graph.inputs}
