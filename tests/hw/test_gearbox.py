@@ -43,7 +43,8 @@ def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
                 for segment in segments
                 for index, beat in enumerate(segment)
             ]
-            words, cycles = [], []
+            words: list[tuple[int, int]] = []
+            cycles: list[int] = []
             holding = False
             budget = 30 * (len(beats) + len(expected)) + 100
             while beats or len(words) < len(expected):

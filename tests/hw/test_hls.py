@@ -70,23 +70,33 @@ def interpret(steps, values):
     distance = pool[-1]  # never negative
     for kind, i, j, k, n in steps:
         a, b, c = (pool[index % len(pool)] for index in (i, j, k))
-        # Only the newest value is multiplied or shifted left, so that widths stay bounded.
-        pool.append(
-            {
-                "add": lambda a=a, b=b: a + b,
-                "sub": lambda a=a, b=b: a - b,
-                "mul": lambda a=a: numerics.clip(a, -300, 200) * pool[0],
-                "neg": lambda a=a: -a,
-                "shl": lambda a=a, n=n: numerics.clip(a, -1000, 1000) << n,
-                "shr": lambda a=a, n=n: a >> n,
-                "vshl": lambda a=a: numerics.saturate(a, 12) << distance,
-                "vshr": lambda a=a: a >> distance,
-                "where": lambda a=a, b=b, c=c: numerics.where(a <= b, b, c),
-                "min": lambda a=a, n=n: numerics.minimum(n - 3, a),
-                "max": lambda a=a, b=b: numerics.maximum(a, b),
-                "clip": lambda a=a, n=n: numerics.clip(a, -(1 << n), (1 << n) - 1),
-            }[kind]()
-        )
+        # Operands of multiplications and left shifts are limited, so that widths stay bounded.
+        match kind:
+            case "add":
+                result = a + b
+            case "sub":
+                result = a - b
+            case "mul":
+                result = numerics.clip(a, -300, 200) * pool[0]
+            case "neg":
+                result = -a
+            case "shl":
+                result = numerics.clip(a, -1000, 1000) << n
+            case "shr":
+                result = a >> n
+            case "vshl":
+                result = numerics.saturate(a, 12) << distance
+            case "vshr":
+                result = a >> distance
+            case "where":
+                result = numerics.where(a <= b, b, c)
+            case "min":
+                result = numerics.minimum(n - 3, a)
+            case "max":
+                result = numerics.maximum(a, b)
+            case "clip":
+                result = numerics.clip(a, -(1 << n), (1 << n) - 1)
+        pool.append(result)
     return pool[-1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def run(dut, phases, random, *, gaps=True):
         for configuration, beats, count in phases:
             for name, value in configuration.items():
                 ctx.set(getattr(dut, name), value)
-            todo, got, holding = list(beats), [], False
+            todo, holding = list(beats), False
+            got: list[Any] = []
             cycles = 0
             while todo or len(got) < count:
                 holding = bool(todo) and (holding or not gaps or random.random() < 0.7)
@@ -67,7 +69,7 @@ def limited(value, bits):
     return max(-(1 << (bits - 1)), min((1 << (bits - 1)) - 1, value))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 1 << 32),
     act_bits=st.sampled_from([2, 4, 8, 11, 16]),
@@ -119,7 +121,7 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky, period):
         assert [(list(beat.lanes), beat.tag) for beat in got] == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 1 << 32), leaky=st.booleans(), act_bits=st.integers(2, 16))
 def test_the_lowered_lane_equals_the_reference(seed, leaky, act_bits):
     """Many more values than simulation affords, on what the hardware is made from."""
@@ -158,7 +160,9 @@ def test_postprocessing_takes_a_pixel_every_cycle():
 
 
 def test_without_leaky_there_is_no_multiplier_and_no_port_for_it():
-    with_leaky, without = (PostProcess(Target(rows=4, cols=1, leaky=leaky)) for leaky in (1, 0))
+    with_leaky, without = (
+        PostProcess(Target(rows=4, cols=1, leaky=leaky)) for leaky in (True, False)
+    )
     assert "leaky" in with_leaky.signature.members
     assert "leaky" not in without.signature.members
     assert re.search(r"cell \$mul\b", rtlil.convert(with_leaky))
