@@ -23,12 +23,8 @@ __all__ = [
     "Accumulator",
     "accumulator_bound",
     "as_tensor",
-    "average_divisors",
     "average_fraction",
     "average_multipliers",
-    "convolve",
-    "maximum",
-    "window_sums",
 ]
 
 ACC_LIMIT = 1 << 47
@@ -43,7 +39,7 @@ def average_fraction(pool: Pool, height: int, width: int) -> int:
     log2(n) if every window has one divisor n that is a power of two (then the reciprocal is exact),
     else 8 + ceil(log2(largest divisor)).
     """
-    divisors = average_divisors(pool, height, width)
+    divisors = _divisors(pool, height, width)
     largest = int(divisors.max())
     if int(divisors.min()) == largest and largest.bit_count() == 1:
         return largest.bit_length() - 1
@@ -52,12 +48,12 @@ def average_fraction(pool: Pool, height: int, width: int) -> int:
 
 def average_multipliers(pool: Pool, height: int, width: int) -> IntArray:
     """Reciprocals M(n) = round_half_up(2**f / n) of an average, int64 [out height, out width]."""
-    divisors = average_divisors(pool, height, width)
+    divisors = _divisors(pool, height, width)
     f = average_fraction(pool, height, width)
     return ((1 << (f + 1)) + divisors) // (2 * divisors)
 
 
-def average_divisors(pool: Pool, height: int, width: int) -> IntArray:
+def _divisors(pool: Pool, height: int, width: int) -> IntArray:
     """What each window's sum is divided by, int64 [out height, out width]."""
     rows = [counted for _, _, counted in pool.windows(0, height)]
     cols = [counted for _, _, counted in pool.windows(1, width)]
@@ -97,9 +93,11 @@ def _sum_ranges(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[tuple
     acc_frac = [int(f) for f in layer.acc_frac]
     if layer.weight is not None:
         x = sources[0]
-        flat = layer.weight.reshape(len(layer.weight), -1)
-        positive = np.where(flat > 0, flat, 0).sum(1).tolist()
-        negative = np.where(flat < 0, flat, 0).sum(1).tolist()
+        # Row by row: temporaries of the size of a fully connected layer would cost seconds.
+        signed = [int(row.sum()) for row in layer.weight]
+        absolute = [int(np.abs(row).sum()) for row in layer.weight]
+        positive = [(a + s) // 2 for a, s in zip(absolute, signed, strict=True)]
+        negative = [(s - a) // 2 for a, s in zip(absolute, signed, strict=True)]
         shifts = [a - int(w) - x.frac for a, w in zip(acc_frac, layer.weight_frac, strict=True)]
         return [
             ((p * x.min + n * x.max) << s, (p * x.max + n * x.min) << s)
@@ -149,21 +147,21 @@ class Accumulator:
         maps = [x.to(self.dtype) for x in xs]
         if layer.conv is not None:
             assert self._weight is not None
-            acc = self._align(convolve(maps[0], self._weight, layer.conv), self._product_frac())
+            acc = self._align(_convolve(maps[0], self._weight, layer.conv), self._product_frac())
             if layer.residual is not None:
                 acc = acc + self._align(maps[1], self._fracs[1])
-            return acc if layer.max_pool is None else maximum(acc, layer.max_pool)
+            return acc if layer.max_pool is None else _maximum(acc, layer.max_pool)
         if layer.op is Op.AVG_POOL:
             assert layer.pool is not None
             multipliers = average_multipliers(layer.pool, *maps[0].shape[2:])
-            return window_sums(maps[0], layer.pool) * torch.from_numpy(multipliers).to(self.dtype)
+            return _window_sums(maps[0], layer.pool) * torch.from_numpy(multipliers).to(self.dtype)
         if layer.op is Op.CONCAT:
             fracs = np.repeat(self._fracs, [m.shape[1] for m in maps])
             return self._align(torch.cat(maps, dim=1), fracs)
         total = self._align(maps[0], self._fracs[0])
         for other, frac in zip(maps[1:], self._fracs[1:], strict=True):
             total = total + self._align(other, frac)
-        return total if layer.pool is None else maximum(total, layer.pool)
+        return total if layer.pool is None else _maximum(total, layer.pool)
 
     def _product_frac(self) -> IntArray:
         return self.layer.weight_frac + self._fracs[0]
@@ -178,8 +176,7 @@ class Accumulator:
         return values * factor.reshape(1, -1, 1, 1)
 
 
-def convolve(x: torch.Tensor, weight: torch.Tensor, conv: Conv) -> torch.Tensor:
-    """Convolution of `x` [N, C, H, W] with `weight` in the geometry of `conv`, without bias."""
+def _convolve(x: torch.Tensor, weight: torch.Tensor, conv: Conv) -> torch.Tensor:
     top, bottom, left, right = conv.pads
     if not any(conv.pads) and conv.groups == 1 and weight.shape[1:] == x.shape[1:]:
         return (x.flatten(1) @ weight.flatten(1).T)[:, :, None, None]
@@ -198,13 +195,12 @@ def _padded(x: torch.Tensor, pool: Pool, value: float) -> torch.Tensor:
     return F.pad(x, (left, right + beside, top, bottom + below), value=value)
 
 
-def maximum(x: torch.Tensor, pool: Pool) -> torch.Tensor:
-    """Max pooling of `x` [N, C, H, W]; padding never wins."""
+def _maximum(x: torch.Tensor, pool: Pool) -> torch.Tensor:
     pooled = F.max_pool2d(_padded(x, pool, float("-inf")), pool.kernel, pool.stride)
     assert bool(torch.isfinite(pooled).all()), "a maximum over padding only"
     return pooled
 
 
-def window_sums(x: torch.Tensor, pool: Pool) -> torch.Tensor:
+def _window_sums(x: torch.Tensor, pool: Pool) -> torch.Tensor:
     """Sums of `x` [N, C, H, W] over the real pixels of each window."""
     return F.avg_pool2d(_padded(x, pool, 0.0), pool.kernel, pool.stride, divisor_override=1)

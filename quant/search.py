@@ -88,7 +88,7 @@ class Search:
         self._log: list[Step] = []
         self._steps = len(graph.inputs) + sum(1 + (x.conv is not None) for x in graph.layers)
         self._formats: dict[str, QFormat] = {}
-        self._floats: dict[str, Chunks] = {}
+        self._floats: dict[str, list[FloatArray]] = {}
         self._fixed: dict[str, Chunks] = {}
         self._data = data
         self._last = {n: i for i, x in enumerate(graph.layers) for n in x.all_inputs}
@@ -106,9 +106,8 @@ class Search:
         layers = []
         for index, layer in enumerate(self._graph.layers):
             layers.append(self._layer(layer, weights.get(layer.name)))
-            for tensors in (self._floats, self._fixed):
-                for name in [n for n in tensors if self._last.get(n, -1) <= index]:
-                    del tensors[name]
+            for name in [n for n in self._fixed if self._last.get(n, -1) <= index]:
+                del self._fixed[name], self._floats[name]
         fixed = FixedGraph(graph=self._graph, formats=self._formats, layers=tuple(layers))
         return SearchResult(fixed, tuple(self._log), self._output_error())
 
@@ -136,7 +135,7 @@ class Search:
         form = self._formats[name] = QFormat(bits, frac)
         size = self._chunk_images()
         parts = [values[start : start + size] for start in range(0, len(values), size)]
-        self._floats[name] = [as_tensor(p) for p in parts]
+        self._floats[name] = parts
         self._fixed[name] = [torch.from_numpy(form.quantize(p).astype(np.int16)) for p in parts]
         self._record(_feature_step(name, bits, initial, frac, candidates))
 
@@ -189,7 +188,7 @@ class Search:
             self._record(replace(weights, frac=frac, note=note))
         return fixed
 
-    def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: Chunks) -> int:
+    def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> int:
         layer, bits = fixed.layer, fixed.output.bits
         low = min(float(w.min()) for w in wanted)
         high = max(float(w.max()) for w in wanted)
@@ -202,7 +201,9 @@ class Search:
             return source.frac
         fracs = self._candidates(initial)
         pairs = zip(accs, wanted, strict=True)
-        errors = np.sum([requantizing_errors(fixed, a, w, fracs) for a, w in pairs], axis=0)
+        errors = np.sum(
+            [requantizing_errors(fixed, a, as_tensor(w), fracs) for a, w in pairs], axis=0
+        )
         frac, candidates = choose(fracs, errors.tolist())
         self._record(_feature_step(layer.name, bits, initial, frac, candidates))
         return frac
@@ -212,8 +213,8 @@ class Search:
         for name in {o.tensor for o in self._graph.outputs}:
             scale, error, magnitude = 2.0 ** -self._formats[name].frac, 0.0, 0.0
             for wanted, stored in zip(self._floats[name], self._fixed[name], strict=True):
-                error += float((wanted - stored * scale).abs().sum(dtype=torch.float64))
-                magnitude += float(wanted.abs().sum(dtype=torch.float64))
+                error += float(np.abs(wanted - stored.numpy() * scale).sum())
+                magnitude += float(np.abs(wanted, dtype=np.float64).sum())
             total += error / magnitude if magnitude else float(error > 0.0)
         return total
 
