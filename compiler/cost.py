@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 
 STEP_OVERHEAD = 6
 """Cycles lost between two CALC instructions."""
+TRAFFIC = 0.03
+"""Weight of hidden memory traffic, since units that share the bus also hold each other up."""
 READ_LATENCY = 60
 """Cycles until the first beat of a read that nothing hides."""
 
@@ -196,5 +198,6 @@ def estimate(
     busy = max(calc, memory, load, store)
     if slots <= (need.live[group] if resident else 1) and repeat.size + (not resident) > 1:
         busy = max(calc + load, memory, store)
-    bound = "memory" if max(memory, load, store) > calc else "compute"
-    return busy + first + drain + 2 * READ_LATENCY, bound
+    array = float(np.maximum(pixels, target.min_tile_period).sum()) * need.tiles
+    bound = "memory" if max(memory, load, store) > array * 1.02 else "compute"
+    return busy + first + drain + TRAFFIC * memory + 2 * READ_LATENCY, bound

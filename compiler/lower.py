@@ -8,7 +8,7 @@ from tilewright.compiler.checks import check_network
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, encode
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.memory import Lifetime, place
-from tilewright.compiler.program import Placement, Program, Region
+from tilewright.compiler.program import Placement, Program, Region, stamp_pitch
 from tilewright.compiler.schedule import Machine, Summary, schedule_layer
 from tilewright.compiler.stream import ALIGNMENT, Constants
 from tilewright.compiler.target import Target
@@ -22,7 +22,6 @@ __all__ = ["Progress", "compile_network"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many layers are done, and how many there are."""
 
-STAMP_BYTES = 8
 ADDRESS_LIMIT = 1 << 32
 
 
@@ -124,7 +123,7 @@ def _region(
         raise TilewrightError(
             f"Option tile: layer {layer.name!r} has tiles 0..{summary.fills - 1}, not {tile}"
         )
-    machine.emit(Opcode.STAMP, [], address=number * STAMP_BYTES)
+    machine.emit(Opcode.STAMP, [], address=number * stamp_pitch(machine.target))
     return Region(
         name=layer.name,
         op=layer.layer.op,
@@ -150,7 +149,7 @@ def _assemble(
     target, drafts = machine.target, machine.drafts
     constants = len(drafts) * INSTRUCTION_BYTES
     stamps = constants + machine.constants.end
-    tensors = stamps + -(-len(regions) * STAMP_BYTES // ALIGNMENT) * ALIGNMENT
+    tensors = stamps + -(-len(regions) * stamp_pitch(target) // ALIGNMENT) * ALIGNMENT
     if tensors + tensor_bytes > ADDRESS_LIMIT:
         raise TilewrightError(
             f"Network {fixed.graph.name!r} needs {tensors + tensor_bytes} bytes of memory; the "

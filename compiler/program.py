@@ -9,7 +9,15 @@ from tilewright.compiler.target import Target
 from tilewright.graph.ir import Op
 from tilewright.quant.formats import QFormat
 
-__all__ = ["Placement", "Program", "Region"]
+__all__ = ["STAMP_BYTES", "Placement", "Program", "Region", "stamp_pitch"]
+
+STAMP_BYTES = 8
+"""Bytes of a cycle stamp."""
+
+
+def stamp_pitch(target: Target) -> int:
+    """Bytes from one stamp to the next: each starts at a bus-aligned address."""
+    return max(STAMP_BYTES, target.bus_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +68,7 @@ class Program:
     memory_bytes : bytes of memory needed, feature maps included
     tensors : every tensor that is in memory at the end of the run; inputs, outputs, and with
         `keep` also those in between
-    stamps : byte offset of the cycle stamps, 8 bytes each, one for each region
+    stamps : byte offset of the cycle stamps, 8 bytes each, one for each region, `stamp_pitch` apart
     regions : layers in the order in which they run
     """
 

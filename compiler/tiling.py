@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tilewright.compiler.cost import Demand, cut_axis, demand, estimate
+from tilewright.compiler.cost import Cut, Demand, cut_axis, demand, estimate
 from tilewright.compiler.geometry import Windows, ranges
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run, Source
@@ -74,9 +74,10 @@ def choose_plan(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) 
         If not even the smallest tile fits the target's buffers.
     """
     need = demand(work, area, runs)
+    cuts = _Cuts(area, work.target)
     best: Plan | None = None
     for macro, fill in _candidates(work, area):
-        for plan in _plans(work, area, need, macro, fill):
+        for plan in _plans(work, area, need, cuts, macro, fill):
             if best is None or plan.cycles < best.cycles:
                 best = plan
     if best is None:
@@ -84,7 +85,7 @@ def choose_plan(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) 
     return best
 
 
-def _halvings(extent: int, align: int) -> list[int]:
+def _divisions(extent: int, align: int) -> list[int]:
     """Tile sizes along an axis: all of it, and even divisions down to the smallest."""
     sizes = {extent}
     parts = 2
@@ -93,25 +94,34 @@ def _halvings(extent: int, align: int) -> list[int]:
         sizes.add(min(size, extent))
         if size <= align:
             return sorted(sizes, reverse=True)
-        parts = parts + 1 if parts < 8 else parts * 5 // 4
+        parts = parts + 1 if parts < 5 else parts * 3 // 2
 
 
 def _candidates(work: LayerWork, area: Area) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Macro and fill sizes whose fills fit the accumulators."""
     target = work.target
     align = target.pixel_align
-    heights = _halvings(area.rows[1] - area.rows[0], 1)
+    heights = _divisions(area.rows[1] - area.rows[0], 1)
     # An area that does not start aligned is cut as if it did, so its extent grows.
-    widths = _halvings(area.cols[1] - area.cols[0] + area.cols[0] % align, align)
+    widths = _divisions(area.cols[1] - area.cols[0] + area.cols[0] % align, align)
     limit = target.acc_depth - acc_margin(area, target)
     for width in widths:
         cols = _most(area.col_windows, area.cols, width, align)
         fitting = [h for h in heights if _most(area.row_windows, area.rows, h, 1) * cols <= limit]
         for height in fitting[:3]:
             for macro_width in {widths[0], width}:
-                for macro_height in heights:
-                    macro = max(macro_height // height * height, height)
-                    yield (macro, macro_width), (height, width)
+                for macro_height in _multiples(height, heights[0]):
+                    yield (macro_height, macro_width), (height, width)
+
+
+def _multiples(size: int, extent: int) -> list[int]:
+    """`size` times powers of two, and whole `size`s that cover the extent."""
+    whole = math.ceil(extent / size) * size
+    sizes = {whole}
+    while size < whole:
+        sizes.add(size)
+        size *= 2
+    return sorted(sizes, reverse=True)
 
 
 def _most(windows: Windows, extent: tuple[int, int], size: int, align: int) -> int:
@@ -123,21 +133,36 @@ def _most(windows: Windows, extent: tuple[int, int], size: int, align: int) -> i
     return most
 
 
+class _Cuts:
+    """Cuts of both axes of an area, each computed once."""
+
+    def __init__(self, area: Area, target: Target) -> None:
+        self._area, self._align = area, target.pixel_align
+        self._known: dict[tuple[int, int, int], Cut] = {}
+
+    def get(self, axis: int, macro: int, fill: int) -> Cut:
+        """Cut of axis 0 (rows) or 1 (columns)."""
+        key = (axis, macro, fill)
+        if key not in self._known:
+            area = self._area
+            windows, extent = (area.row_windows, area.rows), (area.col_windows, area.cols)
+            sources = tuple(s.cols if axis else s.rows for s in area.sources)
+            align = self._align if axis else 1
+            self._known[key] = cut_axis(*(windows, extent)[axis], macro, fill, sources, align)
+        return self._known[key]
+
+
 def _plans(
-    work: LayerWork, area: Area, need: Demand, macro: tuple[int, int], fill: tuple[int, int]
+    work: LayerWork,
+    area: Area,
+    need: Demand,
+    cuts: _Cuts,
+    macro: tuple[int, int],
+    fill: tuple[int, int],
 ) -> Iterator[Plan]:
     target = work.target
-    rows = cut_axis(
-        area.row_windows, area.rows, macro[0], fill[0], tuple(s.rows for s in area.sources), 1
-    )
-    cols = cut_axis(
-        area.col_windows,
-        area.cols,
-        macro[1],
-        fill[1],
-        tuple(s.cols for s in area.sources),
-        target.pixel_align,
-    )
+    rows = cuts.get(0, macro[0], fill[0])
+    cols = cuts.get(1, macro[1], fill[1])
     words = [int(r.max() * c.max()) for r, c in zip(rows.words, cols.words, strict=True)]
     blocks = [source.blocks(target) for source in area.sources]
     for group, live in need.live.items():

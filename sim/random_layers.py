@@ -22,7 +22,7 @@ from tilewright.quant.accumulator import accumulator_bound, average_fraction
 from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray, Leaky
 from tilewright.quant.formats import QFormat
 
-__all__ = ["fix_randomly", "random_inputs", "random_layer", "random_target"]
+__all__ = ["fix_randomly", "random_inputs", "random_layer", "random_network", "random_target"]
 
 Rng = np.random.Generator
 
@@ -68,6 +68,71 @@ def random_layer(seed: int, target: Target) -> FixedGraph:
             if fixed is not None:
                 return fixed
     raise TilewrightError(f"Seed {seed}: no random layer fits target {target.name!r}")
+
+
+def random_network(seed: int, target: Target) -> FixedGraph:
+    """A random network of several layers: chains, branches, residuals, concats, two outputs."""
+    rng = np.random.default_rng(seed)
+    for _ in range(1000):
+        try:
+            fixed = fix_randomly(_random_layers(rng), target, rng)
+        except ValueError:
+            continue
+        if fixed is not None:
+            return fixed
+    raise TilewrightError(f"Seed {seed}: no random network fits target {target.name!r}")
+
+
+def _random_layers(rng: Rng) -> Graph:
+    count = int(rng.integers(2, 7))
+    inputs = tuple(
+        Input(name=f"x{i}", shape=tuple(int(v) for v in rng.integers(1, 12, 3)))  # type: ignore
+        for i in range(int(rng.integers(1, 3)))
+    )
+    layers: list[Layer] = []
+    shapes = {item.name: item.shape for item in inputs}
+    for i in range(count):
+        layer = _next_layer(rng, f"l{i}", shapes, {layer.name for layer in layers})
+        layers.append(layer)
+        shapes = Graph(name="", inputs=inputs, layers=tuple(layers), outputs=()).shapes
+    used = {name for layer in layers for name in layer.all_inputs}
+    ends = [layer.name for layer in layers if layer.name not in used]
+    ends += [layer.name for layer in layers if layer.name in used and rng.random() < 0.2]
+    outputs = tuple(Output(name=name, tensor=name, shape=shapes[name]) for name in ends)
+    return Graph(name="random", inputs=inputs, layers=tuple(layers), outputs=outputs)
+
+
+def _next_layer(rng: Rng, name: str, shapes: dict[str, Shape], made: set[str]) -> Layer:
+    names = list(shapes)
+    first = names[-1] if rng.random() < 0.7 else str(rng.choice(names))
+    shape = shapes[first]
+    op = rng.choice([Op.CONV] * 5 + [Op.ADD, Op.CONCAT, Op.MAX_POOL, Op.AVG_POOL, Op.IDENTITY])
+    conv = pool = max_pool = residual = None
+    inputs = [first]
+    if op is Op.CONV:
+        conv = _random_conv(rng, shape)
+        inner = conv.output_shape(shape)
+        if min(inner) >= 1:
+            max_pool = _random_pool(rng, inner) if rng.random() < 0.3 else None
+            same = [n for n in names if shapes[n] == inner]
+            residual = str(rng.choice(same)) if same and rng.random() < 0.7 else None
+    elif op is Op.ADD:
+        inputs.append(str(rng.choice([n for n in names if shapes[n] == shape])))
+    elif op is Op.CONCAT:
+        inputs.append(str(rng.choice([n for n in names if shapes[n][1:] == shape[1:]])))
+    elif op is not Op.IDENTITY:
+        pool = _random_pool(rng, shape)
+        op = op if pool is not None else Op.IDENTITY
+    return Layer(
+        name=name,
+        op=op,
+        inputs=tuple(inputs),
+        conv=conv,
+        pool=pool,
+        residual=residual,
+        activation=_random_activation(rng),
+        max_pool=max_pool,
+    )
 
 
 def _random_graph(rng: Rng) -> Graph | None:

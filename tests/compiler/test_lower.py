@@ -9,7 +9,7 @@ from tilewright.compiler.lower import compile_network
 from tilewright.errors import TilewrightError
 from tilewright.quant.reference import run_fixed
 from tilewright.sim.isa_model import execute
-from tilewright.sim.random_layers import random_inputs, random_layer, random_target
+from tilewright.sim.random_layers import random_inputs, random_layer, random_network, random_target
 
 
 def _check(fixed, target, seed, **options):
@@ -42,3 +42,14 @@ def test_many_random_layers_equal_reference(seed):
         _check(fixed, target, seed)
     except TilewrightError as error:
         assert "one output needs" in str(error)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_random_network_equals_reference_with_and_without_memory_reuse(seed, keep):
+    target = random_target(seed)
+    fixed = random_network(seed, target)
+    try:
+        _check(fixed, target, seed, keep=keep)
+    except TilewrightError as error:
+        assert "one output needs" in str(error) or "lie too far apart" in str(error)
