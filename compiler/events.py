@@ -1,0 +1,115 @@
+"""A small discrete-event kernel: processes are generators that wait for times and conditions."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+__all__ = ["Condition", "Kernel", "Process", "Queue", "Tokens"]
+
+Process = Generator["int | Condition", None, None]
+"""Yields the time at which to go on, or a condition that someone will notify."""
+
+
+class Condition:
+    """Something that processes wait for; whoever changes it notifies."""
+
+    __slots__ = ("_kernel", "_waiting")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._waiting: list[Process] = []
+
+    def wait(self, process: Process) -> None:
+        """Let `process` sleep until the next notification."""
+        self._waiting.append(process)
+
+    def notify(self) -> None:
+        """Wake all that wait, now."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for process in waiting:
+                self._kernel.schedule(self._kernel.now, process)
+
+
+class Kernel:
+    """The clock and the agenda."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._agenda: list[tuple[int, int, Any]] = []
+        self._count = 0
+
+    def schedule(self, time: int, what: Process | Callable[[], None]) -> None:
+        """Resume a process, or call a function, at `time`."""
+        self._count += 1
+        heapq.heappush(self._agenda, (time, self._count, what))
+
+    def run(self) -> None:
+        """Run until nothing is left to do."""
+        agenda = self._agenda
+        while agenda:
+            self.now, _, what = heapq.heappop(agenda)
+            if not isinstance(what, Generator):
+                what()
+                continue
+            wanted = next(what, None)
+            if isinstance(wanted, Condition):
+                wanted.wait(what)
+            elif wanted is not None:
+                self.schedule(max(wanted, self.now), what)
+
+
+class Tokens:
+    """A counting semaphore."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._count = 0
+        self._given = Condition(kernel)
+
+    def give(self, time: int) -> None:
+        """Add a token at `time`."""
+        self._kernel.schedule(time, self._add)
+
+    def _add(self) -> None:
+        self._count += 1
+        self._given.notify()
+
+    def take(self, count: int) -> Process:
+        """Wait for `count` tokens and take them."""
+        while self._count < count:
+            yield self._given
+        self._count -= count
+
+
+class Queue:
+    """A bounded queue."""
+
+    def __init__(self, kernel: Kernel, depth: int) -> None:
+        self._depth = depth
+        self._items: deque[Any] = deque()
+        self._changed = Condition(kernel)
+
+    def put(self, item: Any) -> Process:
+        """Wait for room and append."""
+        while len(self._items) >= self._depth:
+            yield self._changed
+        self._items.append(item)
+        self._changed.notify()
+
+    def head(self) -> Process:
+        """Wait until there is an item."""
+        while not self._items:
+            yield self._changed
+
+    def peek(self) -> Any:
+        """Item at the head."""
+        return self._items[0]
+
+    def drop(self) -> None:
+        """Remove the head."""
+        self._items.popleft()
+        self._changed.notify()
