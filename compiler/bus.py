@@ -119,7 +119,7 @@ class Reader:
         self._kernel, self._channel = kernel, channel
         self._bus, self._longest = target.bus_bytes, target.burst_beats
         self._bursts: deque[int] = deque()
-        self._room = depth
+        self.depth = self._room = depth
         self._next_ask = 0
         self._ends: list[int] = []
         self._starts: list[int] = []

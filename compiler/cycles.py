@@ -182,7 +182,7 @@ class _Model:
     def _load(self) -> Process:
         """Write rectangles into the banks, one word a cycle."""
         kernel, reader = self.kernel, self.readers["load"]
-        beat = 0
+        beat, piece = 0, max(reader.depth // 2, 1)
         while True:
             yield from self.loads.head()
             f = self.loads.peek()
@@ -191,18 +191,24 @@ class _Model:
             width = f["pad_left"] + f["cols"] + f["pad_right"]
             time += f["pad_top"] * width
             for _ in range(f["rows"]):
-                last = beat + f["row_beats"] - 1
+                first, last = beat, beat + f["row_beats"] - 1
+                first_word = time + f["pad_left"]
+                while last - beat >= piece:
+                    # A row larger than the FIFO is written piece by piece.
+                    beat += piece
+                    while not reader.covers(beat - 1):
+                        yield reader.arrived
+                    reader.release(max(first_word, reader.time_of(beat - 1)), piece)
                 while not reader.covers(last):
                     yield reader.arrived
-                first_word = time + f["pad_left"]
                 arrival = max(
                     reader.time_of(last) + self.lat.write_word,
-                    reader.time_of(beat) + self.lat.write_word + f["cols"] - 1,
+                    reader.time_of(first) + self.lat.write_word + f["cols"] - 1,
                 )
                 pixels_end = max(first_word + f["cols"], arrival + 1)
-                reader.release(pixels_end, f["row_beats"])
+                reader.release(pixels_end, last + 1 - beat)
                 time = pixels_end + f["pad_right"]
-                beat += f["row_beats"]
+                beat = last + 1
             time += f["pad_bottom"] * width
             yield time
             self._count("load", f["region"], time - begin)
@@ -224,7 +230,7 @@ class _Model:
     def _weights(self) -> Process:
         """Let the rows of each tile into the array once the tile before it has started."""
         target, reader, slot = self.target, self.readers["weights"], self.tiles
-        base = 0
+        base, ready, piece = 0, 0, max(reader.depth // 2, 1)
         while True:
             yield from self.streams.head()
             f = self.streams.peek()
@@ -236,12 +242,16 @@ class _Model:
                     yield slot.changed
                 end = -(-(tile + 1) * tile_bits // (8 * target.bus_bytes))
                 end = f["beats"] if tile == f["tiles"] - 1 else end
-                while not reader.covers(base + end - 1):
-                    yield reader.arrived
-                arrival = reader.time_of(base + end - 1) + self.lat.unpack
-                ready = max(slot.freed + target.rows, arrival)
-                reader.release(ready, end - done)
-                done = end
+                while done < end:
+                    # A tile larger than the FIFO enters piece by piece.
+                    part = min(end - done, piece)
+                    while not reader.covers(base + done + part - 1):
+                        yield reader.arrived
+                    arrival = reader.time_of(base + done + part - 1) + self.lat.unpack
+                    done += part
+                    last = done == end
+                    ready = max(slot.freed + (target.rows if last else 0), arrival)
+                    reader.release(ready, part)
                 slot.fill(ready + self.lat.tile_ready)
             base += f["beats"]
             self.streams.drop()
