@@ -186,6 +186,20 @@ def test_constants_fold_and_common_subexpressions_merge():
     assert sorted(op.value for op in ops) == ["add", "input", "shl"]
 
 
+@pytest.mark.parametrize("low", [0, -1, -8])
+@pytest.mark.parametrize("limit", [1, 2, 4, 7, 8])
+def test_a_clipped_shift_is_exact_for_every_value(low, limit):
+    """Limits at and beside powers of two, where a bit too few would show."""
+
+    def function(x, s):
+        return numerics.clip(((x >> s) + 1) >> 1, low, limit)
+
+    datapath = lower(trace(function, {"x": signed(9), "s": unsigned(3)}))
+    for s in range(8):
+        for x in range(-256, 256):
+            assert datapath.evaluate(x=x, s=s) == function(x, s)
+
+
 def test_a_clipped_shift_is_narrow():
     """What lies beyond the clip is not shifted: far fewer bits are selected than without it."""
 
