@@ -13,7 +13,9 @@ from tilewright.graph.maps import feature_map, is_natural, unpadded
 from tilewright.graph.onnx_model import FLOAT_TYPES, Node, evaluate
 
 __all__ = [
+    "bound",
     "cast",
+    "cast_like",
     "clip",
     "concat",
     "dropout",
@@ -29,8 +31,8 @@ __all__ = [
 _HUGE = float(np.finfo(np.float32).max)
 
 
-def _activate(state: Lowering, node: Node, activation: Activation) -> None:
-    value = unpadded(state, node, state.value(node))
+def _activate(state: Lowering, node: Node, activation: Activation, *, position: int = 0) -> None:
+    value = unpadded(state, node, state.value(node, position))
     tensor = state.emit(node, Op.IDENTITY, (value.tensor,), activation=activation)
     state.define_value(node.outputs[0], replace(value, tensor=tensor))
 
@@ -55,6 +57,24 @@ def clip(state: Lowering, node: Node) -> None:
         identity(state, node)
         return
     _activate(state, node, Activation(kind=ActivationKind.CLIP, lo=lo, hi=hi))
+
+
+def bound(state: Lowering, node: Node) -> None:
+    """Lower Max and Min of a feature map with a constant, which PyTorch's clamp may become."""
+    constants = [i for i, name in enumerate(node.inputs) if name in state.model.constants]
+    if len(node.inputs) != 2 or len(constants) != 1:
+        raise Unsupported("feature maps are compared with each other", "compare with a constant")
+    limits = state.weights(node, constants[0], "AB"[constants[0]])
+    if limits is None or np.unique(limits).size != 1:
+        raise Unsupported("the bound differs between elements", "use one bound for all")
+    limit = float(limits.reshape(-1)[0])
+    lo, hi = (limit, np.inf) if node.op == "Max" else (-np.inf, limit)
+    _activate(
+        state,
+        node,
+        Activation(kind=ActivationKind.CLIP, lo=lo, hi=hi),
+        position=1 - constants[0],
+    )
 
 
 def _leaky(state: Lowering, node: Node, slope: float, name: str) -> None:
@@ -98,6 +118,14 @@ def cast(state: Lowering, node: Node) -> None:
     """Lower Cast between float types; the feature maps are floats of one kind here."""
     if node.attrs.get("to") not in FLOAT_TYPES:
         raise Unsupported("a cast to a type that is no float", "keep the network in float", "to")
+    identity(state, node)
+
+
+def cast_like(state: Lowering, node: Node) -> None:
+    """Lower CastLike between float types."""
+    constant = state.model.constants.get(node.inputs[1])
+    if constant is not None and constant.dtype.kind != "f":
+        raise Unsupported(f"a cast to {constant.dtype}", "keep the network in float")
     identity(state, node)
 
 

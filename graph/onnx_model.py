@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
+from onnx.checker import ValidationError
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
@@ -140,12 +141,9 @@ def _fold(model: Model, node: onnx.NodeProto) -> bool:
     names = [name for name in node.input if name]
     if node.domain not in ("", "ai.onnx") or node.op_type.startswith(_RANDOM):
         return False
-    shape = model.shapes.get(node.input[0]) if node.op_type in ("Shape", "Size") else None
-    if shape is not None:
-        inputs = {names[0]: np.broadcast_to(np.float32(0), shape)}
-    elif all(name in model.constants for name in names):
-        inputs = {name: model.constants[name] for name in names}
-    else:
+    found = {name: model.constants.get(name, _stand_in(model, node, name)) for name in names}
+    inputs = {name: array for name, array in found.items() if array is not None}
+    if len(inputs) < len(found):
         return False
     _infer(model, node)
     sizes = [model.shapes.get(name) for name in node.output]
@@ -161,6 +159,16 @@ def _fold(model: Model, node: onnx.NodeProto) -> bool:
         model.roots[name] = roots
         model.shapes.pop(name, None)
     return True
+
+
+def _stand_in(model: Model, node: onnx.NodeProto, name: str) -> npt.NDArray[Any] | None:
+    """Any array of a feature map's shape and type, where the node looks at nothing else."""
+    shape, kind = model.shapes.get(name), model.types.get(name)
+    only_type = node.op_type == "CastLike" and name == node.input[1]
+    if shape is None or kind is None or not (only_type or node.op_type in ("Shape", "Size")):
+        return None
+    dtype = helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def evaluate(
@@ -199,14 +207,19 @@ def _infer(model: Model, node: onnx.NodeProto) -> None:
             return
     try:
         schema = onnx.defs.get_schema(node.op_type, model.opset, node.domain)
+        known = onnx.NodeProto()
+        known.CopyFrom(node)
+        # An attribute that the operator does not have is the check's business.
+        del known.attribute[:]
+        known.attribute.extend(a for a in node.attribute if a.name in schema.attributes)
         found = infer_node_outputs(
             schema,
-            node,
+            known,
             types,
             data,
             opset_imports=[helper.make_opsetid("", model.opset)],
         )
-    except (InferenceError, onnx.defs.SchemaError, RuntimeError):
+    except (InferenceError, ValidationError, onnx.defs.SchemaError, RuntimeError):
         return
     for name, kind in found.items():
         dims = kind.tensor_type.shape.dim

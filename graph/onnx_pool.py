@@ -13,7 +13,7 @@ from tilewright.graph.lowering import Lowering, Pads, Value
 from tilewright.graph.maps import feature_map, unpadded
 from tilewright.graph.onnx_model import Node
 
-__all__ = ["average_pool", "global_pool", "max_pool", "pad", "reduce_mean"]
+__all__ = ["average_pool", "global_pool", "max_pool", "pad", "reduce_map"]
 
 
 def max_pool(state: Lowering, node: Node) -> None:
@@ -125,8 +125,8 @@ def global_pool(state: Lowering, node: Node) -> None:
     state.define(node, state.emit(node, op, (tensor,), pool=Pool(kernel=size, stride=size)))
 
 
-def reduce_mean(state: Lowering, node: Node) -> None:
-    """Lower ReduceMean over height and width, in whatever layout the map then has."""
+def reduce_map(state: Lowering, node: Node) -> None:
+    """Lower ReduceMean and ReduceMax over height and width, in whatever layout the map then has."""
     value = unpadded(state, node, state.value(node))
     axes = state.constant(node, 1, "axes")
     found = node.attrs.get("axes", [] if axes is None else np.asarray(axes).reshape(-1).tolist())
@@ -139,12 +139,13 @@ def reduce_mean(state: Lowering, node: Node) -> None:
     whole = bool(over) and groups.size == expected.size
     if not whole or not np.array_equal(np.sort(groups, axis=1), expected):
         raise Unsupported(
-            f"{list(found)} found; the mean must be over height and width, whole",
-            "use a global average pool",
+            f"{list(found)} found; it must reduce height and width, whole",
+            "use a global pool",
             "axes",
         )
     pool = Pool(kernel=(height, width), stride=(height, width))
-    tensor = state.emit(node, Op.AVG_POOL, (value.tensor,), pool=pool)
+    op = Op.AVG_POOL if node.op == "ReduceMean" else Op.MAX_POOL
+    tensor = state.emit(node, op, (value.tensor,), pool=pool)
     keep = node.attrs.get("keepdims", 1)
     shape = tuple(1 if a in over else n for a, n in enumerate(value.shape) if keep or a not in over)
     index = np.arange(channels, dtype=np.int64).reshape(shape)

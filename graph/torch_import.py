@@ -53,7 +53,7 @@ def from_torch(module: Any, example: Any, *, name: str | None = None) -> Importe
         except Exception as error:
             reason = str(error.__cause__ or error).strip().splitlines()
             raise TilewrightError(
-                f"PyTorch cannot export {label}: {reason[0] if reason else type(error).__name__}. "
+                f"PyTorch cannot export {label}: {reason[0].rstrip('.') if reason else type(error).__name__}. "
                 "The module must be traceable by torch.export; see the chained error."
             ) from error
     assert program is not None
