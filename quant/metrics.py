@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -183,8 +184,9 @@ def accuracy(
     )
 
 
-def _answers(scores: Array) -> npt.NDArray[np.int64]:
-    return scores.reshape(len(scores), -1).argmax(axis=1).astype(np.int64)
+def _answers(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    answers: npt.NDArray[np.int64] = scores.reshape(len(scores), -1).argmax(axis=1)
+    return answers
 
 
 def _batch_size(graph: Graph) -> int:
