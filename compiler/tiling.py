@@ -186,21 +186,16 @@ def _plans(
 
 def _too_small(work: LayerWork, area: Area) -> str:
     target = work.target
-    rows = area.row_windows.region(area.rows[0], area.rows[0] + 1)
-    last = min(area.cols[0] + target.pixel_align, area.cols[1])
-    cols = area.col_windows.region(area.cols[0], last)
-    needed = (rows[1] - rows[0]) * (cols[1] - cols[0]) + acc_margin(area, target)
+    cuts = _Cuts(area, target)
+    rows, cols = cuts.get(0, 1, 1), cuts.get(1, target.pixel_align, target.pixel_align)
+    needed = int(rows.accumulators.max() * cols.accumulators.max()) + acc_margin(area, target)
     if needed > target.acc_depth:
         return (
             f"Layer {work.name!r}: one output needs {needed} accumulators (its pooling window, and "
             f"what bus alignment adds), but the target's acc_depth is {target.acc_depth}; "
             f"choose acc_depth of at least {needed}"
         )
-    words = 0
-    for source in area.sources:
-        top, bottom = source.rows.needs(*rows)
-        left, right = column_extent(source, *cols, target)
-        words = max(words, (bottom - top) * (right - left + target.pixel_align - 1))
+    words = max(int(r.max() * c.max()) for r, c in zip(rows.words, cols.words, strict=True))
     return (
         f"Layer {work.name!r}: one output needs {words} words of every activation bank (its kernel "
         f"over one channel block), but the target's act_depth is {target.act_depth}; "
