@@ -136,6 +136,20 @@ def test_dynamic_dimensions_other_than_the_batch_are_refused(make_model, shape):
     assert (found.node, found.op_type, found.attribute) == ("x", "Input", "shape")
 
 
+def test_a_constant_too_large_for_memory_is_not_computed(make_model):
+    nodes = [node("ConstantOfShape", ["s"], ["k"]), node("Add", ["x", "k"], ["y"])]
+    weights = {"s": np.array([1, 2, 1 << 20, 1 << 20])}
+    found = check_model(make_model(nodes, {"x": [1, 2, 3, 3]}, ["y"], weights))
+    assert (found[0].op_type, found[0].node) == ("ConstantOfShape", "k")
+
+
+def test_random_numbers_are_not_folded(make_model):
+    shape = [1, 2, 3, 3]
+    nodes = [node("RandomNormal", [], ["k"], shape=shape), node("Add", ["x", "k"], ["y"])]
+    (found,) = check_model(make_model(nodes, {"x": shape}, ["y"]))
+    assert found.op_type == "RandomNormal"
+
+
 def test_a_fixed_batch_in_a_reshape_is_explained(make_model):
     nodes = [node("Reshape", ["x", "s"], ["f"]), node("Gemm", ["f", "w"], ["y"])]
     weights = {"s": np.array([4, 24]), "w": floats(24, 3)}

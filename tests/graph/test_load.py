@@ -40,7 +40,7 @@ def test_graphs_with_local_response_normalization_are_refused_in_full(name):
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("densenet121", {"conv": 120, "concat": 58, "max_pool": 1, "avg_pool": 4}),
+        ("densenet121", {"conv": 121, "concat": 58, "max_pool": 1, "avg_pool": 4}),
         ("inception_v2", {"conv": 69, "concat": 10, "max_pool": 5, "avg_pool": 8, "fc": 1}),
         ("resnet50", {"conv": 53, "max_pool": 1, "avg_pool": 1, "fc": 1}),
         ("shufflenet", {"depthwise": 16, "fc": 1, "max_pool": 1, "avg_pool": 4}),

@@ -319,6 +319,17 @@ def test_softmax_of_opset_12_runs_over_all_that_follows(make_model):
         assert graph.outputs[0].host_ops == (f"Softmax(axes={axes})",)
 
 
+def test_half_precision_models_are_computed_in_float32(make_model):
+    kind = np.float16
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])]
+    model = make_model(nodes, {"x": [1, 2, 5, 4]}, ["y"], {"w": floats(3, 2, 2, 2).astype(kind)})
+    model.graph.input[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(
+        np.dtype(kind)
+    )
+    (layer,) = load_onnx(model).layers
+    assert layer.conv.weight.dtype == np.float32
+
+
 def test_a_network_that_returns_its_input_and_a_fixed_batch(make_model):
     model = make_model([node("Identity", ["x"], ["y"])], {"x": [4, 3, 2, 5]}, ["y"])
     assert [layer.op for layer in load_onnx(model).layers] == [Op.IDENTITY]

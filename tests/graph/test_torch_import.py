@@ -172,6 +172,13 @@ def test_an_export_without_folding_hides_its_pads_behind_shape_arithmetic():
     assert layer.conv.pads == (0, 2, 1, 1)
 
 
+def test_double_precision_module_with_a_vector_input():
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2), nn.LogSoftmax(1)).double()
+    graph = load_torch(module, torch.zeros(1, 6, dtype=torch.float64))
+    assert [layer.kind for layer in graph.layers] == ["fc", "fc"]
+    assert graph.inputs[0].shape == (6, 1, 1)
+
+
 def test_importing_the_package_needs_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None; import tilewright.graph as g; "
