@@ -161,6 +161,7 @@ def test_both_float32_and_float64_layers_were_executed():
     assert {node.op_type for node in to_qonnx(quantized()).graph.node} >= {"Conv", "Quant"}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**16), st.integers(2, 16), st.integers(2, 16), st.integers(-9, 4))
 def test_random_networks_and_displaced_formats_execute_equally(seed, weights, features, shift):
