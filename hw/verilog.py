@@ -18,7 +18,9 @@ __all__ = ["component_verilog", "generate_verilog", "top_name"]
 
 _MODULE = re.compile(r"^module (\S+?) ?\((.*?)^endmodule$", re.MULTILINE | re.DOTALL)
 _INSTANCE = re.compile(r"^  (\\\S+ |[A-Za-z_]\w*) (\\\S+ |\w+ )\($", re.MULTILINE)
-_MADE_BY_YOSYS = re.compile(r"\\\$procmux\$\d+_Y ")
+_MADE_BY_YOSYS = re.compile(r"\\\$procmux\$\d+_?(Y|CMP|CTRL|) ")
+_PLAIN = {"Y": "mux", "CMP": "case", "CTRL": "cases", "": "choose"}
+_ASSIGNMENTS = re.compile(r"(?:^  assign .*\n)+", re.MULTILINE)
 _YOSYS = """
 import sys
 from pyosys import libyosys
@@ -77,10 +79,15 @@ def _write_verilog(design_rtlil: str) -> str:
 
 
 def _renumber(module: str) -> str:
-    """Number the wires that Yosys made from 1 in each module, instead of through the design."""
+    """Number what Yosys made from 1 in each module, instead of through the design.
+
+    Functions get a name without a leading $ as well: Icarus Verilog would take them for a system
+    function.
+    """
     numbers: dict[str, str] = {}
     return _MADE_BY_YOSYS.sub(
-        lambda match: numbers.setdefault(match[0], f"\\mux${len(numbers) + 1} "), module
+        lambda match: numbers.setdefault(match[0], f"\\{_PLAIN[match[1]]}${len(numbers) + 1} "),
+        module,
     )
 
 
@@ -90,12 +97,17 @@ def _merge_equal(modules: dict[str, str]) -> dict[str, str]:
     while True:
         first: dict[str, str] = {}
         merged = {
-            name: first.setdefault(_instances_renamed(text, shared), name)
+            name: first.setdefault(_instances_renamed(_in_one_order(text), shared), name)
             for name, text in modules.items()
         }
         if merged == shared:
             return shared
         shared = merged
+
+
+def _in_one_order(module: str) -> str:
+    """The module with neighbouring assignments sorted: Yosys orders them by chance."""
+    return _ASSIGNMENTS.sub(lambda run: "".join(sorted(run[0].splitlines(True))), module)
 
 
 def _instances_renamed(module: str, names: dict[str, str]) -> str:
