@@ -15,18 +15,24 @@ from tilewright.quant.formats import QFormat
 TARGET = Target(rows=4, cols=4, act_depth=64, acc_depth=64)
 
 
-def toy_verilog(fault: int = 0, target: Target = TARGET) -> str:
-    """Verilog of the toy, breaking rule number `fault`."""
+def toy_verilog(target: Target = TARGET) -> str:
+    """Verilog of the toy."""
     low = int(target.fingerprint, 16) & 0xFFFFFFFF
-    defines = {"TOY_BUS": target.bus_bytes, "TOY_FAULT": fault, "TOY_FINGERPRINT": f"32'h{low:08x}"}
+    defines = {"TOY_BUS": target.bus_bytes, "TOY_FINGERPRINT": f"32'h{low:08x}"}
     head = "".join(f"`define {name} {value}\n" for name, value in defines.items())
     return head + Path(__file__).with_name("toy_top.v").read_text()
 
 
 def toy_program(
-    shape: tuple[int, int, int] = (4, 9, 10), repeats: int = 1, target: Target = TARGET
+    shape: tuple[int, int, int] = (4, 9, 10),
+    repeats: int = 1,
+    target: Target = TARGET,
+    fault: int = 0,
 ) -> Program:
-    """A program that adds 1 `repeats` times to tensor x; tensor y<i> is the i-th result."""
+    """A program that adds 1 `repeats` times to tensor x; tensor y<i> is the i-th result.
+
+    With `fault`, the toy breaks the rule of that number.
+    """
     layout = TensorLayout(shape, target)
     fmt = QFormat(8, 0)
     names = ["x", *(f"y{i}" for i in range(repeats))]
@@ -60,7 +66,7 @@ def toy_program(
         target=target,
         image=np.array(words, "<u4").tobytes() + bytes(64),
         instructions=0,
-        count=2 * repeats,
+        count=2 * repeats + (fault << 24),
         memory_bytes=start + step * (repeats + 1),
         tensors=places,
         inputs=("x",),

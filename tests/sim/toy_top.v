@@ -1,14 +1,13 @@
 // A stand-in for the accelerator with its ports: adds 1 to every byte of blocks of memory.
 //
 // Each of COUNT instructions is 64 bytes: opcode 1 (copy) with source, destination and beats as
-// 32-bit words 1..3, or opcode 5 (stamp) with an address in word 1. TOY_FAULT makes it break one
-// rule of the bus or of the host's contract, by number (see test_network.py).
+// 32-bit words 1..3, or opcode 5 (stamp) with an address in word 1. The upper byte of COUNT makes it
+// break one rule of the bus or of the host's contract, by number (see test_network.py).
 
 `timescale 1ns / 1ns
 
 module tilewright_top #(
-    parameter BUS = `TOY_BUS,
-    parameter FAULT = `TOY_FAULT
+    parameter BUS = `TOY_BUS
 ) (
     input clk, input rst, output irq,
     output reg [31:0] m_axi_awaddr, output reg [7:0] m_axi_awlen, output [2:0] m_axi_awsize,
@@ -34,6 +33,7 @@ module tilewright_top #(
     reg start, done, busy, isr_done, isr_error, gie;
     reg [1:0] ier;
     reg [31:0] base, instructions, count, status, cycles, reads, writes;
+    wire [7:0] FAULT = count[31:24];
     assign irq = FAULT == 20 ? 1'b0 : gie && |({isr_error, isr_done} & ier);
 
     // Registers.
@@ -44,8 +44,8 @@ module tilewright_top #(
     assign s_axi_rresp = 2'b00;
     always @(posedge clk) begin
         start <= 0;
-        if (s_axi_bready) s_axi_bvalid <= 0;
-        if (s_axi_rready) s_axi_rvalid <= 0;
+        if (s_axi_bready || FAULT == 27) s_axi_bvalid <= 0;
+        if (s_axi_rready || FAULT == 28) s_axi_rvalid <= 0;
         if (s_axi_awready) begin
             s_axi_bvalid <= 1;
             case (s_axi_awaddr)
@@ -61,7 +61,7 @@ module tilewright_top #(
         if (s_axi_arready) begin
             s_axi_rvalid <= 1;
             case (s_axi_araddr)
-                12'h00: s_axi_rdata <= {29'b0, !busy, done, 1'b0};
+                12'h00: s_axi_rdata <= {29'b0, !busy, done && FAULT != 31, 1'b0};
                 12'h04: s_axi_rdata <= {31'b0, gie};
                 12'h0C: s_axi_rdata <= {30'b0, isr_error, isr_done};
                 12'h1C: s_axi_rdata <= status;
@@ -160,7 +160,7 @@ module tilewright_top #(
                     m_axi_wvalid <= 1; m_axi_wstrb <= {BUS{1'b1}};
                     state <= WRITE;
                 end else begin
-                    address_read(word1, instruction[127:96]);
+                    address_read(FAULT == 19 ? instruction[95:64] : word1, instruction[127:96]);
                     state <= READ;
                 end
             end
@@ -171,10 +171,13 @@ module tilewright_top #(
                 if (m_axi_rlast) begin
                     at <= 0;
                     m_axi_awvalid <= 1;
-                    m_axi_awaddr <= base + destination + (FAULT == 16 ? 32'h1000000 : 0);
+                    m_axi_awaddr <= base + destination + (FAULT == 16 ? 32'h1000000 : 0)
+                        + (FAULT == 18);
+                    if (FAULT == 17) m_axi_awaddr <= base + 4096 - BUS;
+                    if (FAULT == 30) $finish;
                     m_axi_awlen <= length;
                     m_axi_wvalid <= 1;
-                    m_axi_wstrb <= {BUS{1'b1}};
+                    m_axi_wstrb <= FAULT == 26 ? {BUS{1'bx}} : {BUS{1'b1}};
                     state <= WRITE;
                 end
             end
@@ -198,7 +201,7 @@ module tilewright_top #(
                     state <= READ;
                 end else if (status != 0 || m_axi_bresp != 0) begin
                     state <= IDLE; busy <= 0; isr_error <= 1;
-                end else if (pc == count) begin
+                end else if (pc == count[23:0]) begin
                     state <= IDLE; busy <= 0; done <= 1; isr_done <= 1;
                 end else begin
                     stamp <= 0;
@@ -208,7 +211,7 @@ module tilewright_top #(
             end
             default: state <= IDLE;
         endcase
-        if (s_axi_awready && s_axi_awaddr == 12'h0C) begin
+        if (s_axi_awready && s_axi_awaddr == 12'h0C && !(FAULT == 29 && !busy)) begin
             if (s_axi_wdata[0]) isr_done <= 0;
             if (s_axi_wdata[1]) isr_error <= 0;
         end
