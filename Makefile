@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint format bench docs clean
 
 demo: $(VENV)/installed
-	$(BIN)/python -m tilewright.demo
+	$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto

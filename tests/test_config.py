@@ -29,6 +29,7 @@ def test_every_section_is_read(tmp_path):
         path = "net.onnx"
         mean = 127
         scale = [0.5, 1, 2.0]
+        input_shape = [3, 8, 8]
         [quant]
         weight_bits = 4
         static = true
@@ -47,6 +48,7 @@ def test_every_section_is_read(tmp_path):
     )
     assert config.model.path == str(tmp_path / "net.onnx")
     assert (config.model.mean, config.model.scale) == ((127.0,), (0.5, 1.0, 2.0))
+    assert config.model.input_shape == (3, 8, 8)
     assert (config.quant.weight_bits, config.quant.static) == (4, True)
     assert config.quant.layers == {"block.0/conv": LayerBits(weight_bits=6)}
     assert (config.target.rows, config.target.cols, config.target.clock_mhz) == (8, 12, 150.0)

@@ -79,3 +79,13 @@ def test_files_that_hold_no_arrays_are_refused_and_pickle_is_never_loaded(tmp_pa
             read_data(path, GRAPH)
     with pytest.raises(TilewrightError, match=r"none\.npy: cannot be read: No such file"):
         read_data(tmp_path / "none.npy", GRAPH)
+
+
+def test_images_may_come_in_the_layout_that_the_model_takes():
+    nhwc = Input(name="x", shape=(2, 3, 4), layout="nhwc")
+    images = np.arange(48.0).reshape(2, 3, 4, 2)
+    data = as_data(images, Graph(name="n", inputs=(nhwc,), layers=(), outputs=()))
+    np.testing.assert_array_equal(data.inputs["x"], images.transpose(0, 3, 1, 2))
+    flat = Input(name="x", shape=(2, 3, 4), layout="flat")
+    data = as_data(images.reshape(2, 24), Graph(name="n", inputs=(flat,), layers=(), outputs=()))
+    np.testing.assert_array_equal(data.inputs["x"], images.reshape(2, 2, 3, 4))

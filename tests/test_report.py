@@ -24,7 +24,7 @@ CONV = LayerReport(
 )  # fmt: skip
 ADD = LayerReport(name="add", kind="add", shape=(8, 4, 4), bits=8, frac=3)
 ROW = Precision(
-    bits=8, dynamic_sqnr_db=30.0, dynamic_saturated=7, static_frac=2, static_sqnr_db=float("-inf"),
+    bits=8, dynamic_sqnr_db=30.0, dynamic_saturated=7, static_frac=(2, 3), static_sqnr_db=float("-inf"),
     static_saturated=90, dynamic_accuracy=0.99, static_accuracy=0.5, layers=(("conv[1]", 7, 90),),
 )  # fmt: skip
 

@@ -47,6 +47,7 @@ class ModelConfig:
     calibration : .npy or .npz whose inputs are used to choose fractional lengths
     test : .npz with `inputs` and `labels`, for accuracy
     mean, scale : the network sees (raw - mean) * scale, per channel or one for all
+    input_shape : (C, H, W), to export a PyTorch module without calibration data
     """
 
     path: str | None = _option(path=True)
@@ -54,6 +55,7 @@ class ModelConfig:
     test: str | None = _option(path=True)
     mean: tuple[float, ...] = _option((0.0,))
     scale: tuple[float, ...] = _option((1.0,))
+    input_shape: tuple[int, ...] | None = _option(low=1, high=1 << 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +210,8 @@ def _value(hint: Any, found: Any, limits: Mapping[str, Any], path: Path, key: st
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
         return found if isinstance(found, hint) else _section(hint, found, path, f"{key}.")
+    if typing.get_origin(hint) is types.UnionType:
+        hint = typing.get_args(hint)[0]
     origin = typing.get_origin(hint)
     if origin is dict:
         kind = typing.get_args(hint)[1]
@@ -220,8 +224,6 @@ def _value(hint: Any, found: Any, limits: Mapping[str, Any], path: Path, key: st
         if not items:
             raise TilewrightError(f"{path}: {key} must not be empty")
         return tuple(_value(item, value, limits, path, key) for value in items)
-    if origin is types.UnionType:
-        hint = typing.get_args(hint)[0]
     return _scalar(hint, found, limits, path, key)
 
 

@@ -74,13 +74,14 @@ class LayerReport:
 class Precision:
     """Static against dynamic precision at one bit width.
 
-    SQNR is that of the network's output; accuracy is None without labels.
+    SQNR is that of the network's first output; accuracy is None without labels; `static_frac` is
+    the fractional length of all weights, and of all feature maps.
     """
 
     bits: int
     dynamic_sqnr_db: float
     dynamic_saturated: int
-    static_frac: int
+    static_frac: tuple[int, int]
     static_sqnr_db: float
     static_saturated: int
     dynamic_accuracy: float | None = None
@@ -107,7 +108,7 @@ class RtlReport:
     mismatches: int
     values: int
     cycles: int
-    predicted: int
+    predicted: int | None
     frames_per_second: float
     correct: int | None = None
     first_mismatch: str | None = None
@@ -197,7 +198,7 @@ def _precision_table(report: NetworkReport) -> Table:
     for kind in ("dynamic", "static"):
         for what in ("accuracy %", "SQNR dB", "saturated"):
             table.add_column(f"{kind}\n{what}", justify="right")
-    table.add_column("static\nfrac", justify="right")
+    table.add_column("static\nfracs", justify="right")
     for row in report.precision:
         table.add_row(
             str(row.bits),
@@ -207,7 +208,7 @@ def _precision_table(report: NetworkReport) -> Table:
             _number(row.static_accuracy, ".2f", 100),
             _number(row.static_sqnr_db, ".1f"),
             f"{row.static_saturated:,}",
-            str(row.static_frac),
+            f"{row.static_frac[0]}, {row.static_frac[1]}",
         )
     return table
 
@@ -242,8 +243,9 @@ def _summary(report: NetworkReport) -> list[str]:
         lines.append(
             f"RTL on {rtl.images} images{correct}: {rtl.values:,} values compared, {verdict}"
         )
+        predicted = "" if rtl.predicted is None else f" ({rtl.predicted:,} predicted)"
         lines.append(
-            f"{rtl.cycles:,} cycles an image ({rtl.predicted:,} predicted), "
+            f"{rtl.cycles:,} cycles an image{predicted}, "
             f"{rtl.frames_per_second:,.0f} images a second"
         )
     return lines

