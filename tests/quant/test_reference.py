@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ from tilewright.quant.reference import (
 # ---- plain Python integers ---------------------------------------------------------------------
 
 
-def half_up(value: Fraction) -> int:
+def half_up(value):
     return floor(value + Fraction(1, 2))
 
 
@@ -44,12 +45,12 @@ def limit(value: int, low: int, high: int) -> int:
     return max(low, min(high, value))
 
 
-def scaled(value: int, shift: int) -> int:
+def scaled(value, shift):
     assert shift >= 0
     return value * 2**shift
 
 
-def plain_convolution(layer: FixedLayer, x, c, y, x_):
+def plain_convolution(layer, x, c, y, x_):
     conv, total = layer.layer.conv, 0
     per_group = conv.weight.shape[1]
     first = c // (conv.weight.shape[0] // conv.groups) * per_group
@@ -63,7 +64,7 @@ def plain_convolution(layer: FixedLayer, x, c, y, x_):
     return total
 
 
-def plain_window(pool: Pool, height, width, y, x):
+def plain_window(pool, height, width, y, x):
     (top, bottom, rows), (left, right, cols) = (
         pool.windows(0, height)[y],
         pool.windows(1, width)[x],
@@ -71,7 +72,7 @@ def plain_window(pool: Pool, height, width, y, x):
     return [(r, c) for r in range(top, bottom) for c in range(left, right)], rows * cols
 
 
-def plain_accumulators(layer: FixedLayer, xs, formats, shapes):
+def plain_accumulators(layer, xs, formats, shapes):
     """acc[c][y][x] before pooling, over Python integers."""
     ir, fracs = layer.layer, [formats[n].frac for n in layer.layer.all_inputs]
     channels, height, width = shapes["before pooling"]
@@ -111,7 +112,7 @@ def plain_postprocess(layer: FixedLayer, c: int, acc: int) -> int:
     return limit(value, layer.lo, layer.hi)
 
 
-def plain_layer(layer: FixedLayer, xs, formats, before):
+def plain_layer(layer, xs, formats, before):
     acc = plain_accumulators(layer, xs, formats, {"before pooling": before})
     pool = layer.layer.max_pool
     if layer.layer.op is Op.MAX_POOL:
@@ -190,9 +191,9 @@ def cases(draw):
     activation = draw(ACTIVATIONS)
     seed = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     height, width = draw(st.integers(4, 7)), draw(st.integers(4, 7))
-    extra = {}
+    extra: dict[str, Any] = {}
     shapes = {"a": (draw(st.integers(1, 4)), height, width)}
-    inputs = ("a",)
+    inputs: tuple[str, ...] = ("a",)
     if op is Op.CONV:
         conv = draw(convolutions())
         shapes["a"] = (conv.groups * conv.weight.shape[1], height + 1, width + 1)

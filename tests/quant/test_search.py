@@ -137,7 +137,7 @@ def test_slopes_of_known_form():
 @given(st.floats(1e-6, 0.9999))
 def test_no_multiplier_and_shift_is_nearer_to_the_slope(slope):
     chosen = fix_slope(Activation(kind=ActivationKind.LEAKY, slope=slope))
-    assert 0 < chosen.multiplier <= 255 and 1 <= chosen.shift <= 31
+    assert chosen is not None and 0 < chosen.multiplier <= 255 and 1 <= chosen.shift <= 31
     pairs = np.ldexp(np.arange(256.0)[:, None], -np.arange(1, 32)[None, :])
     assert abs(chosen.multiplier * 2.0**-chosen.shift - slope) == np.abs(pairs - slope).min()
 
@@ -179,10 +179,10 @@ def test_weight_fracs_minimise_the_summed_error():
             errors[frac] = np.abs(weight - form.dequantize(form.quantize(weight))).sum()
         assert [c.frac for c in step.candidates] == list(errors)
         np.testing.assert_allclose([c.error for c in step.candidates], list(errors.values()), 1e-4)
-        assert step.frac == min(errors, key=errors.get)
+        assert step.frac == min(errors, key=lambda frac: errors[frac])
         fixed = result.fixed.layer(layer.name)
         assert (fixed.weight_frac == step.frac).all()
-        assert (fixed.weight == QFormat(8, step.frac).quantize(weight)).all()
+        np.testing.assert_array_equal(fixed.weight, QFormat(8, step.frac).quantize(weight))
 
 
 def test_feature_fracs_minimise_the_error_of_the_fixed_network_itself():
