@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -167,10 +168,9 @@ def _layer(layer: Layer, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _conv(conv: Conv, data: torch.Tensor) -> torch.Tensor:
-    import torch
     from torch.nn import functional
 
-    weight, bias = torch.tensor(conv.weight), torch.tensor(conv.bias)
+    weight, bias = _constant(conv.weight), _constant(conv.bias)
     if conv.weight.shape[1:] == data.shape[1:] and not any(conv.pads):
         flat = functional.linear(data.flatten(1), weight.flatten(1), bias)
         return flat[:, :, None, None]
@@ -179,6 +179,16 @@ def _conv(conv: Conv, data: torch.Tensor) -> torch.Tensor:
     if (top, left) != (bottom, right):
         data, padding = functional.pad(data, (left, right, top, bottom)), (0, 0)
     return functional.conv2d(data, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
+
+
+def _constant(array: Floats) -> torch.Tensor:
+    """Weights as a tensor that shares their memory."""
+    import torch
+
+    with warnings.catch_warnings():
+        # Weights out of a file are read-only; nothing here writes to them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _padded(pool: Pool, data: torch.Tensor, number: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilewright.graph.findings import Problem, Unsupported
 from tilewright.graph.lowering import Pads
@@ -44,32 +44,40 @@ def window(node: Node, size: tuple[int, int], kernel: tuple[int, ...]) -> Window
         problems.append(Problem(reason, "export the model again", "kernel_shape"))
     stride, dilation = read("strides", [1, 1], 1), read("dilations", [1, 1], 1)
     top, left, bottom, right = read("pads", [0, 0, 0, 0], 0)
+    made = Window(
+        kernel=(shape[0], shape[1]),
+        stride=(stride[0], stride[1]),
+        dilation=(dilation[0], dilation[1]),
+        pads=(top, bottom, left, right),
+    )
+    made = _auto_pad(node, size, made, problems)
+    Unsupported.collect(problems)
+    return made
+
+
+def _auto_pad(node: Node, size: tuple[int, int], given: Window, problems: list[Problem]) -> Window:
+    """The window with the pads that `auto_pad` asks for."""
     mode = node.attrs.get("auto_pad", b"NOTSET").decode()
-    pads: Pads = (top, bottom, left, right)
+    pads = given.pads
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         vertical, horizontal = (
-            _same(size[a], shape[a], stride[a], dilation[a], mode == "SAME_UPPER") for a in (0, 1)
+            _same(size[a], given.kernel[a], given.stride[a], given.dilation[a], mode[5:])
+            for a in (0, 1)
         )
         pads = (*vertical, *horizontal)
     elif mode not in ("NOTSET", "VALID"):
         reason = f"{mode!r} found; NOTSET, VALID, SAME_UPPER, SAME_LOWER are allowed"
         problems.append(Problem(reason, "give explicit pads", "auto_pad"))
-    if mode != "NOTSET" and (top or left or bottom or right):
+    if mode != "NOTSET" and any(given.pads):
         reason = f"{node.attrs['pads']} found together with auto_pad={mode}"
         problems.append(Problem(reason, "give one of the two", "pads"))
-    Unsupported.collect(problems)
-    return Window(
-        kernel=(shape[0], shape[1]),
-        stride=(stride[0], stride[1]),
-        dilation=(dilation[0], dilation[1]),
-        pads=pads,
-    )
+    return replace(given, pads=pads)
 
 
-def _same(size: int, kernel: int, stride: int, dilation: int, upper: bool) -> tuple[int, int]:
+def _same(size: int, kernel: int, stride: int, dilation: int, side: str) -> tuple[int, int]:
     total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     small, large = total // 2, total - total // 2
-    return (small, large) if upper else (large, small)
+    return (small, large) if side == "UPPER" else (large, small)
 
 
 def add_pads(first: Pads, second: Pads) -> Pads:

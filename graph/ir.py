@@ -205,7 +205,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A graph output: the tensor, its shape in the user's model and what is left to the host."""
+    """A graph output: the tensor, its shape in the user's model and what is left to the host.
+
+    `shape` is without the batch; its values are in the order of the tensor's (C, H, W). `host_ops`
+    are as "Softmax(axes=1)", "LogSoftmax(axes=1)" (axis 0 is the batch) or "Sigmoid()", applied by
+    `graph.execute.apply_host_ops`.
+    """
 
     name: str
     tensor: str

@@ -171,12 +171,12 @@ def _lower_node(state: Lowering, node: Node) -> None:
 
 def _stand_in(state: Lowering, node: Node) -> None:
     """Give outputs that could not be lowered a map of their shape, so that the check goes on."""
-    read = {name for other in state.model.nodes for name in other.inputs}
     for name in node.outputs:
         if not name or name in state.values:
             continue
         shape = state.model.shapes.get(name)
-        if node.outputs[0] in state.values and name in read.union(state.model.outputs):
+        readers = [other for other in state.model.nodes if name in other.inputs]
+        if node.outputs[0] in state.values and (readers or name in state.model.outputs):
             state.note(node, Problem(f"its output {name!r} is used", "use only its first output"))
         if shape is None or len(shape) not in (2, 4) or shape[0] != 1 or min(shape) < 1:
             continue

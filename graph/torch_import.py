@@ -42,19 +42,11 @@ def from_torch(module: Any, example: Any, *, name: str | None = None) -> Importe
         raise TilewrightError("PyTorch is not installed; pip install torch.") from error
     if not isinstance(module, torch.nn.Module):
         raise TilewrightError(f"A torch.nn.Module is needed, not {type(module).__name__}.")
-    examples = example if isinstance(example, tuple | list) else (example,)
-    for position, tensor in enumerate(examples):
-        if not isinstance(tensor, torch.Tensor) or tensor.ndim < 2 or not tensor.shape[0]:
-            found = list(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor)
-            raise TilewrightError(
-                f"Example input {position} is {found}; a tensor [N, C, H, W] is needed."
-            )
+    examples = _examples(example)
     label = type(module).__name__
     with _evaluation(module), _quiet():
         try:
-            program = torch.onnx.export(
-                module, tuple(t[:1] for t in examples), dynamo=True, verbose=False
-            )
+            program = torch.onnx.export(module, examples, dynamo=True, verbose=False)
         except Exception as error:
             reason = str(error.__cause__ or error).strip().splitlines()
             raise TilewrightError(
@@ -63,6 +55,20 @@ def from_torch(module: Any, example: Any, *, name: str | None = None) -> Importe
             ) from error
     assert program is not None
     return import_onnx(program.model_proto, name=name or label)
+
+
+def _examples(example: Any) -> tuple[Any, ...]:
+    """First image of each example input."""
+    import torch
+
+    examples = tuple(example) if isinstance(example, tuple | list) else (example,)
+    for position, tensor in enumerate(examples):
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim < 2 or not tensor.shape[0]:
+            found = list(tensor.shape) if isinstance(tensor, torch.Tensor) else type(tensor)
+            raise TilewrightError(
+                f"Example input {position} is {found}; a tensor [N, C, H, W] is needed."
+            )
+    return tuple(tensor[:1] for tensor in examples)
 
 
 def verify_torch(imported: Imported, module: Any, *, seed: int = 1) -> None:
