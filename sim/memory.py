@@ -65,10 +65,7 @@ class MemoryConfig:
     def chaotic(cls, seed: int) -> MemoryConfig:
         """Every choice at random, the same for the same seed: for tests of robustness."""
         chance = random.Random(seed)
-        stalls = {
-            f"stall_{name}": chance.choice((0, 0, 32, 128, 230))
-            for name in ("ar", "r", "aw", "w", "b", "host")
-        }
+        ar, r, aw, w, b, host = (chance.choice((0, 0, 32, 128, 230)) for _ in range(6))
         return cls(
             base=chance.randrange(0, 0xE000_0000, 4096),
             read_latency=chance.choice((0, 1, 2, 7, 50, 300)),
@@ -76,9 +73,14 @@ class MemoryConfig:
             outstanding=chance.choice((1, 2, 3, 8, 16)),
             shared=chance.random() < 0.5,
             data_first=chance.random() < 0.25,
+            stall_ar=ar,
+            stall_r=r,
+            stall_aw=aw,
+            stall_w=w,
+            stall_b=b,
+            stall_host=host,
             poison=chance.randrange(256),
             seed=seed,
-            **stalls,
         )
 
     @property

