@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "Rectangle", "load_instructions", "rectangle"]
 
+MAX_PAD = 255
+"""Most rows or columns of zeros on one side."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rectangle:
@@ -83,6 +86,9 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
     layout = TensorLayout(source.shape, target)
     first, last = _clip(rect.top, rect.bottom, rect.height)
     blocks = group.last - group.first
+    left, right = _clip(rect.left, rect.right, rect.real_width)
+    if left == right:
+        return _zeros(machine, base, rect, blocks)
     whole = first == rect.top and last == rect.bottom
     if whole and blocks > 1 and (last - first == 1 or last - first == rect.height):
         pitch = layout.block_bytes if last - first == 1 else layout.pitch
@@ -100,6 +106,29 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
         )
         for block in range(group.first, group.last)
     ]
+
+
+def _zeros(machine: Machine, base: int, rect: Rectangle, blocks: int) -> list[int]:
+    """LOADs of blocks that lie wholly beside the map."""
+    result = []
+    end = base + blocks * rect.words
+    while base < end:
+        height = min((end - base) // rect.width, MAX_PAD)
+        words = height * rect.width
+        needs = [int(machine.bank_user[base : base + words].max())]
+        index = machine.emit(
+            Opcode.LOAD, needs, pad_top=height, pad_right=rect.width, bank_address=base
+        )
+        _account(machine, words)
+        result.append(index)
+        base += words
+    return result
+
+
+def _account(machine: Machine, cycles: int) -> None:
+    """Keep the schedule's idea of when its loads end."""
+    machine.load_time = max(machine.load_time, machine.calc_time) + cycles
+    machine.load_ends.append(machine.load_time)
 
 
 def _clip(start: int, stop: int, size: int) -> tuple[int, int]:
@@ -125,9 +154,6 @@ def _load(
     pad_top = min(max(-rect.top, 0), height - rows) if rows else height
     pad_left = left - rect.left
     cols = right - left
-    if cols == 0:
-        # Nothing real in any row: all of it is padding.
-        first, rows, pad_top, pad_left, cols = 0, 0, height, 0, 0
     pad_bottom, pad_right = height - rows - pad_top, rect.width - cols - pad_left
     needs = [int(machine.bank_user[base : base + height * rect.width].max())]
     if rows:
@@ -154,6 +180,5 @@ def _load(
         bank_address=base,
     )
     cycles = rows * (max(beats, cols) + pad_left + pad_right) + (height - rows) * rect.width
-    machine.load_time = max(machine.load_time, machine.calc_time) + cycles
-    machine.load_ends.append(machine.load_time)
+    _account(machine, cycles)
     return index

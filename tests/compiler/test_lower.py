@@ -113,6 +113,12 @@ def test_padding_wider_than_a_tile_is_stored_as_zeros():
     _check(_fixed(_graph(layer, shape=(6, 2, 3))), SMALL, 1)
 
 
+def test_a_tall_tile_beside_the_map_is_zeros():
+    target = dataclasses.replace(SMALL, act_depth=1024, acc_depth=512, bus_bytes=4)
+    layer = _conv(channels=2, outputs=2, kernel=(1, 1), pads=(0, 0, 3, 3))
+    _check(_fixed(_graph(layer, shape=(2, 600, 1)), target), target, 1)
+
+
 @pytest.mark.parametrize("shape", [(6, 1, 1), (6, 1, 13), (6, 13, 1)])
 def test_maps_of_one_row_or_one_column(shape):
     _check(_fixed(_graph(_conv(pads=(1, 1, 1, 1)), shape=shape)), SMALL, 1)
