@@ -112,4 +112,5 @@ def network() -> Digits:
     model = Digits()
     with np.load(WEIGHTS, allow_pickle=False) as arrays:
         model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
-    return model.eval()
+    model.eval()
+    return model

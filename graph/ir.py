@@ -247,11 +247,21 @@ class Graph:
         raise KeyError(name)
 
     def macs(self, layer: Layer) -> int:
-        """Useful multiply-accumulates of one layer for one image (0 for ops without weights)."""
+        """Useful multiply-accumulates of one layer for one image (0 for ops without weights).
+
+        Results that no window of the fused pooling covers are not useful, padding's zeros are.
+        """
         if layer.conv is None:
             return 0
-        _, height, width = layer.conv.output_shape(self.shapes[layer.inputs[0]])
-        return int(layer.conv.weight.size) * height * width
+        _, *sizes = layer.conv.output_shape(self.shapes[layer.inputs[0]])
+        if layer.max_pool is not None:
+            sizes = [_covered(layer.max_pool, axis, size) for axis, size in enumerate(sizes)]
+        return int(layer.conv.weight.size) * sizes[0] * sizes[1]
+
+
+def _covered(pool: Pool, axis: int, size: int) -> int:
+    """How many of `size` rows or columns lie in any window."""
+    return len({at for start, stop, _ in pool.windows(axis, size) for at in range(start, stop)})
 
 
 def output_shape(layer: Layer, shapes: list[Shape]) -> Shape:

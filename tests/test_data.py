@@ -1,6 +1,7 @@
 """Calibration and test data: what is accepted, and what is refused in which words."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +24,11 @@ def test_an_npy_file_holds_the_only_input(tmp_path):
 
 @pytest.mark.parametrize("name", ["x", "images", "arr_0"])
 def test_the_only_input_may_have_any_name_in_an_npz_file(tmp_path, name):
-    np.savez(tmp_path / "a.npz", labels=np.arange(4), **{name: IMAGES})
+    arrays: dict[str, Any] = {name: IMAGES, "labels": np.arange(4)}
+    np.savez(tmp_path / "a.npz", **arrays)
     data = read_data(tmp_path / "a.npz", GRAPH)
     np.testing.assert_array_equal(data.inputs["x"], IMAGES)
-    assert data.first(2).labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(data.first(2).labels, [0, 1])
     assert len(data.first(2)) == 2
 
 
@@ -41,7 +43,7 @@ def test_a_dataloader_gives_inputs_and_labels():
     dataset = torch.utils.data.TensorDataset(torch.from_numpy(IMAGES), torch.arange(4))
     data = as_data(torch.utils.data.DataLoader(dataset, batch_size=3), GRAPH)
     np.testing.assert_array_equal(data.inputs["x"], IMAGES)
-    assert data.labels.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(data.labels, [0, 1, 2, 3])
 
 
 def test_batches_without_labels_are_enough():

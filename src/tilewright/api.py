@@ -177,10 +177,8 @@ def verilog(target: Target, folder: str | os.PathLike[str]) -> Path:
         If `folder` cannot be written.
     """
     from tilewright.delivery import write_hardware
-    from tilewright.hw.verilog import generate_verilog
     from tilewright.outputs import staging
 
-    text = generate_verilog(target)
     with staging(Path(folder)) as stage:
-        write_hardware(target, text, stage)
+        write_hardware(target, stage)
     return Path(folder) / f"{target.prefix}.v"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ def _print_layers(console: Console, graph: Graph, host: dict[str, list[str]]) ->
 
 
 def _print_table(
-    console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
     table = Table(title=title)
     for column in columns:
@@ -123,10 +123,10 @@ class _Quantized:
 
 def _quantized(config: Config, progress: Progress) -> _Quantized:
     """The configured network, quantized: read from QONNX, or found on the calibration images."""
-    from tilewright.quant.qonnx import is_quantized, load_fixed
+    from tilewright.quant.qonnx_import import load_fixed
 
     path = model_path(config)
-    if not is_python(path) and is_quantized(path):
+    if not is_python(path) and _is_quantized(path):
         fixed = load_fixed(path)
         given = config.model.calibration is not None
         calibration = user_data(config, fixed.graph) if given else None
@@ -139,12 +139,27 @@ def _quantized(config: Config, progress: Progress) -> _Quantized:
     return _Quantized(fixed=result.fixed, calibration=data, log=result.log)
 
 
+def _is_quantized(path: str) -> bool:
+    """Whether `path` is a file that `quantize` saved; False also for what is no ONNX file."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    from tilewright.quant.qonnx_metadata import METADATA_KEY
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError):
+        return False
+    return METADATA_KEY in {entry.key for entry in model.metadata_props}
+
+
 def _save_quantized(network: _Quantized, config: Config, folder: Path) -> None:
-    from tilewright.quant.qonnx import save_fixed
+    from tilewright.quant.qonnx_export import save_fixed
 
     save_fixed(network.fixed, folder / "quantized.onnx")
-    log = [dataclasses.asdict(step) for step in network.log]
-    (folder / "quantize.json").write_text(to_json({"steps": log}), "utf-8")
+    if network.log:
+        log = [dataclasses.asdict(step) for step in network.log]
+        (folder / "quantize.json").write_text(to_json({"steps": log}), "utf-8")
     (folder / "tilewright.toml").write_text(dump_config(config), "utf-8")
 
 
@@ -182,7 +197,10 @@ def compile_model(options: argparse.Namespace) -> Outcome:
         save_program(program, stage / "program.twp")
         (stage / "program.txt").write_text(listing(program), "utf-8")
     layers = [{**dataclasses.asdict(r), "op": r.op.value} for r in program.regions]
-    rows = [(r.name, r.op.value, str(r.tiles), r.bound) for r in program.regions]
+    rows = [
+        (r.name, network.fixed.layer(r.name).layer.kind, str(r.tiles), r.bound)
+        for r in program.regions
+    ]
     result = {
         "output": str(folder),
         "target": dataclasses.asdict(config.target),

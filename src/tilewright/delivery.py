@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import platform
 import re
 from pathlib import Path
 
-import tilewright
 from tilewright.compiler.registers import ID_WORD, REGISTERS
 from tilewright.compiler.target import Target
 from tilewright.docs import registers_page
 from tilewright.outputs import to_json
 
-__all__ = ["register_header", "register_json", "write_hardware"]
+__all__ = ["hardware_text", "register_header", "register_json", "write_hardware"]
 
 
-def write_hardware(target: Target, text: str, folder: Path) -> list[str]:
-    """Write the accelerator's files into `folder`; returns their names.
+@functools.cache
+def hardware_text(target: Target) -> str:
+    """The accelerator's Verilog; generated once for each target."""
+    from tilewright.hw.verilog import generate_verilog
 
-    Parameters
-    ----------
-    target : what it was generated for
-    text : of `tilewright.hw.verilog.generate_verilog(target)`
-    folder : exists
-    """
+    return generate_verilog(target)
+
+
+def write_hardware(target: Target, folder: Path) -> list[str]:
+    """Write the accelerator's files into `folder`, which exists; returns their names."""
+    text = hardware_text(target)
     files = {
         f"{target.prefix}.v": text,
         "files.f": f"{target.prefix}.v\n",
@@ -86,7 +88,7 @@ def _manifest(target: Target, text: str, hashes: dict[str, str]) -> str:
     tools = {name: importlib.metadata.version(name) for name in packages}
     return to_json(
         {
-            "tilewright": tilewright.__version__,
+            "tilewright": importlib.metadata.version("tilewright"),
             "python": platform.python_version(),
             "tools": tools,
             "target": {**dataclasses.asdict(target), "fingerprint": target.fingerprint},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,24 +16,50 @@ Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all (0 if unknown) and what is being done."""
 
 
+INTERVAL = 5.0
+"""Least seconds between two lines where standard error is no terminal."""
+
+
 @contextmanager
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """Give a function that moves a bar on standard error; nothing is shown if `quiet`.
+    """Give a function that shows progress on standard error; nothing is shown if `quiet`.
 
-    Where standard error is no terminal, only the last state is written.
+    A terminal gets a bar, anything else a line every few seconds.
     """
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda done, total, text: None
+    elif console.is_terminal:
+        with _bar(console) as move:
+            yield move
+    else:
+        yield _lines(console)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, disable=quiet) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total or None, description=text[:60]
+        )
 
-        def move(done: int, total: int, text: str) -> None:
-            line = text.splitlines()[0][:60] if text else ""
-            bar.update(task, completed=done, total=total or None, description=line)
 
-        yield move
+def _lines(console: Console) -> Progress:
+    last = -INTERVAL
+
+    def move(done: int, total: int, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last < INTERVAL:
+            return
+        last = time.monotonic()
+        count = f" ({done}/{total})" if total else ""
+        console.print(f"{text[:60]}{count}", markup=False, highlight=False)
+
+    return move

@@ -45,12 +45,15 @@ class Road:
 
 def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
     """Do it; the program, the Verilog and the simulation's log go to `folder`."""
+    from tilewright.compiler.cycles import MemoryTiming, predict
     from tilewright.compiler.listing import listing
     from tilewright.compiler.save import save_program
 
     compiled = compile_program(road.fixed, road.target, progress=progress)
     save_program(compiled.program, folder / "program.twp")
     (folder / "program.txt").write_text(listing(compiled.program), "utf-8")
+    memory = MemoryTiming(latency=road.latency, write_latency=road.latency)
+    predicted = [region.cycles for region in predict(compiled.program, memory).regions]
     images = road.test or road.calibration
     run = _simulation(road, compiled, images, folder, progress) if road.images else None
     return make_report(
@@ -58,6 +61,7 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
         images.first(max(road.images, len(road.calibration))),
         program=compiled.program,
         simulation=run,
+        predicted=predicted,
         accuracy=_accuracy(road, progress),
         precision=compare_precision(
             road.fixed, road.calibration, road.precision, test=road.test, progress=progress
@@ -71,12 +75,10 @@ def _simulation(
 ) -> Simulation:
     """Write the hardware's files, and run exactly the Verilog in them."""
     from tilewright.delivery import write_hardware
-    from tilewright.hw.verilog import generate_verilog
 
     progress(0, 0, "generate Verilog")
-    text = generate_verilog(road.target)
     (folder / "verilog").mkdir()
-    write_hardware(road.target, text, folder / "verilog")
+    write_hardware(road.target, folder / "verilog")
     return simulate(
         compiled,
         images.first(road.images),

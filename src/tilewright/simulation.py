@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
 from tilewright.compiler.program import Program
 from tilewright.data import as_data
+from tilewright.delivery import hardware_text
 from tilewright.progress import Progress
 from tilewright.quant.fixed import FixedGraph
 from tilewright.sim.memory import MemoryConfig
@@ -82,7 +83,7 @@ def simulate(
     compiled : of `compile`
     images : raw images [N, C, H, W], as for `quantize`
     work_dir : gets the simulation's log and, with `waves`, waves.fst
-    latency : cycles from a read's address to its first data
+    latency : cycles from a read's address to its first data, and from a write to its response
     simulator : "verilator" or "icarus"
     verilog_text : the Verilog to run; generated from the program's target if not given
 
@@ -105,7 +106,7 @@ def simulate(
         program,
         [{name: array[i] for name, array in inputs.items()} for i in range(count)],
         work_dir=Path(work_dir),
-        memory=MemoryConfig(read_latency=latency),
+        memory=MemoryConfig(read_latency=latency, write_latency=latency),
         waves=waves,
         progress=lambda done, total: report(done, total, "simulate"),
     )
@@ -140,12 +141,10 @@ def _reference(compiled: Compiled, images: Any) -> tuple[dict[str, IntArray], di
 
 
 def _build(program: Program, text: str | None, simulator: str, waves: bool) -> SimBuild:
-    from tilewright.hw.verilog import generate_verilog
-
     # A power of two, so that one compiled simulation serves many programs.
     memory_bytes = max(1 << 20, 1 << (program.memory_bytes - 1).bit_length())
     return build_simulation(
-        text or generate_verilog(program.target),
+        text or hardware_text(program.target),
         program.target,
         cache_folder(),
         simulator=simulator,
@@ -175,7 +174,7 @@ def written_values(program: Program, name: str) -> npt.NDArray[np.bool_]:
         pixels = np.arange(field["cols"])[None, :, None] * target.pixel_bytes
         lanes = np.arange(field["lanes"] * target.lane_bytes)
         marks[rows + pixels + field["dst_lane"] * target.lane_bytes + lanes] = 1
-    return place.layout.unpack(marks.tobytes()) != 0
+    return np.not_equal(place.layout.unpack(marks.tobytes()), 0)
 
 
 def _compare(

@@ -58,7 +58,7 @@ def _import(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules[path.stem] = module
     try:
-        _run(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+        _run(str(path), lambda: spec.loader.exec_module(module))
     finally:
         sys.path.pop(0)
     return module
