@@ -20,31 +20,34 @@ class MemoryTiming:
     ----------
     latency : cycles from a read burst's address to its first beat
     write_latency : cycles from a write burst's last beat to its response
+    outstanding : read bursts, and write bursts, that the memory accepts ahead
     shared : reads and writes share one data path, as in a DRAM controller
     """
 
     latency: int = 50
     write_latency: int = 50
+    outstanding: int = 8
     shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latencies:
-    """Pipeline latencies of the hardware, in cycles; to be held against RTL.
+    """Pipeline latencies of the hardware, in cycles, fitted to RTL runs.
 
     Attributes
     ----------
     split : from a transfer to its first burst's request
     grant : from a granted request to its address on the bus
     deliver : from a beat on the bus to the reader's consumer
-    unpack : from a weight beat to its row at the array
+    unpack : from a weight beat to its row at the array, and to the count of rows
     dispatch : from a complete instruction to its unit
     write_word : from a feature-map beat to its word's write
     token : from a token given to what it lets start
-    tile_ready : from a tile's last weight row to its first pixel
-    calc_drain : from an instruction's last pixel to its token, besides R and C
-    store_pipe : from the first accumulator read to the first beat written, window and all
-    store_done : from the last beat to the next STORE
+    calc_drain : from an instruction's last pixel to its token, besides R, C and the multiplier
+    store_pipe : from an accumulator's read to its beat's write, without LeakyReLU
+    leaky_pipe : what LeakyReLU's hardware adds to that
+    store_done : from the last beat written to the next STORE, which starts before it has gone
+    params : from the last parameter record to the wait for the accumulators
     min_tile : least cycles of a tile
     stamp : from the last response to the stamped cycle
     start : from the start to the first instruction request
@@ -53,17 +56,18 @@ class Latencies:
     split: int = 2
     grant: int = 2
     deliver: int = 2
-    unpack: int = 2
-    dispatch: int = 2
-    write_word: int = 2
-    token: int = 1
-    tile_ready: int = 1
-    calc_drain: int = 9
-    store_pipe: int = 14
-    store_done: int = 3
+    unpack: int = 1
+    dispatch: int = 3
+    write_word: int = 0
+    token: int = 0
+    calc_drain: int = 8
+    store_pipe: int = 6
+    leaky_pipe: int = 3
+    store_done: int = -2
+    params: int = 2
     min_tile: int = 4
     stamp: int = 2
-    start: int = 2
+    start: int = 0
 
 
 class Channel:
@@ -94,13 +98,16 @@ class Channel:
                 yield self.wake
                 continue
             length = reader.granted()
-            start = kernel.now + self._latencies.grant + self._timing.latency
-            start = max(start, self.free)
+            accepted = kernel.now + self._latencies.grant
+            if len(self._under_way) >= self._timing.outstanding:
+                accepted = max(accepted, self._under_way[-self._timing.outstanding] + 1)
+            start = max(accepted + self._timing.latency, self.free)
             self.free = start + length
             self.beats += length
             self._under_way.append(self.free)
             reader.arrives(start + self._latencies.deliver, length)
-            yield kernel.now + 1
+            # The address register holds one burst until the memory accepts it.
+            yield max(kernel.now + 1, accepted - self._latencies.grant + 1)
 
     def _choose(self) -> Reader | None:
         count = len(self.readers)
@@ -131,16 +138,19 @@ class Reader:
 
     def transfer(self, address: int, beats: int, split: int) -> Process:
         """Hand a transfer over; goes on when the splitter has cut it all."""
+        ask = self._kernel.now + split
         while beats:
-            room = (4096 - address % 4096) // self._bus
-            length = min(beats, self._longest, room)
-            self._next_ask = max(self._next_ask + 2, self._kernel.now + split)
-            self._bursts.append(length)
-            self._kernel.schedule(self._next_ask, self._channel.wake.notify)
             while self._bursts:
                 yield self._split
+                ask = max(ask, self._kernel.now + 1)
+            room = (4096 - address % 4096) // self._bus
+            length = min(beats, self._longest, room)
+            self._next_ask = ask
+            self._bursts.append(length)
+            self._kernel.schedule(ask, self._channel.wake.notify)
             beats -= length
             address += length * self._bus
+        yield ask
 
     def asks(self) -> bool:
         """Whether a burst is requested now."""
@@ -195,27 +205,28 @@ class Writer:
         self.beats = 0
         self.last_response = 0
 
-    def write(self, address: int, beats: int, ready: int, rate: float) -> int:
-        """Write a row whose first beat is ready at `ready`, then one every `rate` cycles.
+    def write(self, address: int, beats: int, first: int, last: int) -> int:
+        """Write a row whose beats become ready evenly between `first` and `last`.
 
         Returns when its last beat has gone.
         """
-        time = ready
+        gone, done = first, 0
+        rate = (last - first) / max(beats - 1, 1)
         self.beats += beats
-        while beats:
+        while done < beats:
             room = (4096 - address % 4096) // self._target.bus_bytes
-            length = min(beats, self._target.burst_beats, room)
-            start = max(time, self._free)
-            if len(self._responses) >= self.PENDING:
-                start = max(start, self._responses.popleft())
+            length = min(beats - done, self._target.burst_beats, room)
+            start = max(gone, self._free, int(first + done * rate))
+            if len(self._responses) >= min(self.PENDING, self._timing.outstanding):
+                start = max(start, self._responses.popleft() + 2)
             if self._timing.shared:
                 start = max(start, self._channel.free)
-            time = max(start + length, int(time + length * rate))
+            done += length
+            gone = max(start + length, int(first + (done - 1) * rate) + 1)
             if self._timing.shared:
-                self._channel.free = time
-            self._free = time
-            self.last_response = time + self._timing.write_latency
+                self._channel.free = gone
+            self._free = gone
+            self.last_response = gone + self._timing.write_latency
             self._responses.append(self.last_response)
-            beats -= length
             address += length * self._target.bus_bytes
-        return time
+        return gone

@@ -95,6 +95,10 @@ class _Model:
         self.channel = Channel(kernel, memory, latencies)
         target = program.target
         ahead = target.burst_beats * target.fifo_bursts
+        self.array_drain = (
+            target.rows + target.cols + target.multiplier_stages + latencies.calc_drain
+        )
+        self.store_pipe = latencies.store_pipe + latencies.leaky_pipe * target.leaky
         self.param_beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
         self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
         readers = {
@@ -126,6 +130,7 @@ class _Model:
         self.loads = Queue(kernel, 2)
         self.streams = Queue(kernel, 2)
         self.stores = Queue(kernel, 2)
+        self.prepared = Queue(kernel, 1)
         self.tiles = _TileSlot(kernel)
         for process in (
             self.channel.process(),
@@ -135,6 +140,7 @@ class _Model:
             self._load(),
             self._weights_request(),
             self._weights(),
+            self._calc_prepare(),
             self._calc(),
             self._store_request(),
             self._store(),
@@ -161,9 +167,11 @@ class _Model:
             last = (index + 1) * self.fetch_beats - 1
             while not reader.covers(last):
                 yield reader.arrived
-            yield reader.time_of(last) + self.lat.dispatch
+            # Its beats leave the FIFO when it is assembled, whether or not it can be dispatched.
+            yield max(reader.time_of(last), self.kernel.now + self.fetch_beats - self.lat.dispatch)
+            reader.release(self.kernel.now + 1, self.fetch_beats)
+            yield self.kernel.now + self.lat.dispatch
             yield from self.queues[unit_of(opcode)].put((opcode, fields))
-            reader.release(self.kernel.now, self.fetch_beats)
 
     def _load_request(self) -> Process:
         queue, reader = self.queues["load"], self.readers["load"]
@@ -252,21 +260,31 @@ class _Model:
                     last = done == end
                     ready = max(slot.freed + (target.rows if last else 0), arrival)
                     reader.release(ready, part)
-                slot.fill(ready + self.lat.tile_ready)
+                slot.fill(ready)
             base += f["beats"]
             self.streams.drop()
 
-    def _calc(self) -> Process:
-        """Tile after tile; the tokens of the next instruction are taken meanwhile."""
-        kernel, queue, slot = self.kernel, self.queues["calc"], self.tiles
-        free = 0
+    def _calc_prepare(self) -> Process:
+        """Take the tokens of the next instruction while the present one runs."""
+        queue = self.queues["calc"]
         while True:
             yield from queue.head()
             f = queue.peek()[1]
             yield from self.tokens["load", "calc"].take(f["wait_load"])
             yield from self.tokens["store", "calc"].take(f["wait_store"])
+            yield from self.prepared.put((f, self.kernel.now))
             queue.drop()
-            time = max(free, kernel.now + self.lat.token + 1)
+
+    def _calc(self) -> Process:
+        """Tile after tile."""
+        kernel, slot = self.kernel, self.tiles
+        free = 0
+        while True:
+            yield from self.prepared.head()
+            f, since = self.prepared.peek()
+            time = max(free, since + self.lat.token + 1, kernel.now)
+            yield time - 1
+            self.prepared.drop()
             pixels = f["rows"] * f["cols"]
             period = max(pixels, self.lat.min_tile)
             tiles = f["tiles0"] * f["tiles1"] * f["tiles2"]
@@ -279,8 +297,7 @@ class _Model:
                 time += period
             free = time
             self._count("calc", f["region"], tiles * pixels)
-            # The next instruction's tokens are taken while this one's last tile runs.
-            given = time + self.target.rows + self.target.cols + self.lat.calc_drain
+            given = time + self.array_drain
             for unit in ("load", "store"):
                 if f[f"signal_{unit}"]:
                     self.tokens["calc", unit].give(given)
@@ -308,7 +325,8 @@ class _Model:
                 last = beat + self.param_beats - 1
                 while not reader.covers(last):
                     yield reader.arrived
-                yield max(begin + self.target.cols, reader.time_of(last)) + 2
+                records = max(self.target.cols, self.param_beats)
+                yield max(begin + records, reader.time_of(last)) + self.lat.params
                 reader.release(kernel.now, self.param_beats)
                 beat += self.param_beats
                 yield from self.tokens["calc", "store"].take(f["wait_calc"])
@@ -317,7 +335,9 @@ class _Model:
                 yield max(self.writer.last_response, kernel.now) + self.lat.stamp
                 if opcode is Opcode.STAMP:
                     self.ends.append(kernel.now)
-                    self.writer.write(f["address"], -(-8 // self.target.bus_bytes), kernel.now, 1.0)
+                    self.writer.write(
+                        f["address"], -(-8 // self.target.bus_bytes), kernel.now, kernel.now
+                    )
                 else:
                     self.finished = kernel.now
             self.stores.drop()
@@ -330,14 +350,12 @@ class _Model:
         row_reads = f["cols"] * window
         read_end = begin
         address = f["address"]
+        pipe = self.store_pipe
         for _ in range(f["rows"]):
-            first = max(read_end + window, time + window - self.lat.store_pipe)
-            rate = row_reads / f["row_beats"]
-            time = self.writer.write(
-                address, f["row_beats"], first + self.lat.store_pipe, max(rate, 1.0)
-            )
+            first, last = read_end + window + pipe, read_end + row_reads + pipe
+            time = self.writer.write(address, f["row_beats"], first, last)
             # Reading stays ahead of writing by what the pipeline holds.
-            read_end = max(read_end + row_reads, time - self.lat.store_pipe)
+            read_end = max(read_end + row_reads, time - pipe)
             address += f["pitch"]
         if f["signal_calc"]:
             self.tokens["store", "calc"].give(read_end + 3)
