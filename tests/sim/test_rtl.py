@@ -1,0 +1,153 @@
+"""The generated Verilog against the integer reference, bit for bit, on random layers and networks.
+
+Each target is compiled once; all of its layers run in one simulation, one after the other on the
+same hardware without a reset in between, with memory that stalls and answers at random.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilewright.compiler.lower import compile_network
+from tilewright.compiler.target import Target
+from tilewright.errors import TilewrightError
+from tilewright.hw.verilog import generate_verilog
+from tilewright.quant.reference import run_fixed
+from tilewright.sim.memory import MemoryConfig
+from tilewright.sim.network import Job, compare_run, simulate_jobs
+from tilewright.sim.random_layers import random_inputs, random_layer, random_network
+from tilewright.sim.runner import SimulationError, build_simulation
+
+# One worker builds and runs everything here: each build is needed once.
+pytestmark = pytest.mark.xdist_group("rtl")
+
+SMALL = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
+SQUARE = Target(rows=4, cols=4, **SMALL)
+WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
+TALLER = Target(rows=7, cols=2, bus_bytes=16, weight_bits=4, multiplier_stages=3, **SMALL)
+WORDS = Target(rows=5, cols=3, act_bits=16, weight_bits=16, acc_bits=48, bus_bytes=4, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def builds(request, tmp_path_factory):
+    """Compiled simulations by target; kept between test runs where pytest keeps its cache."""
+    cache = getattr(request.config, "cache", None)
+    folder = cache.mkdir("simulations") if cache else tmp_path_factory.mktemp("simulations")
+    made = {}
+
+    def build(target):
+        if target.fingerprint not in made:
+            made[target.fingerprint] = build_simulation(
+                generate_verilog(target), target, Path(folder)
+            )
+        return made[target.fingerprint]
+
+    return build
+
+
+def reference(fixed, inputs):
+    """Every tensor that the integer reference computes for one image."""
+    values = run_fixed(fixed, {name: x[None] for name, x in inputs.items()})
+    return {name: x[0] for name, x in values.items()}
+
+
+def make_job(fixed, target, seed, **options):
+    """A job with one inference that keeps every tensor, and what must come out."""
+    inputs = random_inputs(fixed, seed)
+    program = compile_network(fixed, target, keep=True)
+    return Job(program=program, inputs=[inputs], **options), reference(fixed, inputs)
+
+
+def check(build, jobs, expected, folder):
+    """Run the jobs and compare every value of every tensor."""
+    results = simulate_jobs(build, jobs, work_dir=folder)
+    for job, runs, values in zip(jobs, results, expected, strict=True):
+        for run in runs:
+            assert compare_run(job.program, run, values) == []
+    return results
+
+
+def random_jobs(target, seeds, **options):
+    """Jobs of random layers that fit the target's buffers."""
+    jobs, expected = [], []
+    for seed in seeds:
+        try:
+            job, values = make_job(random_layer(seed, target), target, seed, **options)
+        except TilewrightError as error:
+            assert "one output needs" in str(error)
+            continue
+        jobs.append(job)
+        expected.append(values)
+    return jobs, expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(SQUARE, id="4x4"),
+        pytest.param(WIDER, id="3x8-bus2"),
+        pytest.param(TALLER, id="7x2-bus16-w4", marks=pytest.mark.slow),
+        pytest.param(WORDS, id="5x3-16bit", marks=pytest.mark.slow),
+    ],
+)
+def test_random_layers_equal_the_reference_whatever_the_memory_does(builds, target, tmp_path):
+    jobs, expected = [], []
+    for group in range(5):
+        more = random_jobs(
+            target, range(8 * group, 8 * group + 8), memory=MemoryConfig.chaotic(group)
+        )
+        jobs += more[0]
+        expected += more[1]
+    assert len(jobs) >= 30
+    check(builds(target), jobs, expected, tmp_path)
+
+
+def test_random_networks_follow_each_other_on_the_same_hardware(builds, tmp_path):
+    jobs, expected = [], []
+    for seed in range(6):
+        job, values = make_job(random_network(seed, SQUARE), SQUARE, seed)
+        jobs.append(job)
+        expected.append(values)
+    assert len({job.program.image for job in jobs}) == len(jobs)
+    check(builds(SQUARE), jobs + jobs[:1], expected + expected[:1], tmp_path)
+
+
+def test_a_second_inference_finds_the_memory_of_the_first(builds, tmp_path):
+    fixed = random_network(3, SQUARE)
+    program = compile_network(fixed, SQUARE)
+    inputs = [random_inputs(fixed, seed) for seed in range(3)]
+    job = Job(program=program, inputs=inputs, keep_memory=True)
+    runs = simulate_jobs(builds(SQUARE), [job], work_dir=tmp_path)[0]
+    for x, run in zip(inputs, runs, strict=True):
+        values = reference(fixed, x)
+        for name in program.outputs:
+            np.testing.assert_array_equal(run.tensors[name], values[name])
+
+
+@pytest.mark.parametrize("latency", [0, 1000])
+def test_memory_latency_changes_cycles_only(builds, latency, tmp_path):
+    memory = MemoryConfig(read_latency=latency, write_latency=latency, shared=True)
+    jobs, expected = random_jobs(SQUARE, range(6), memory=memory)
+    check(builds(SQUARE), jobs, expected, tmp_path)
+
+
+def test_a_program_for_another_target_is_refused(builds, tmp_path):
+    other = dataclasses.replace(SQUARE, acc_depth=32)
+    job, _ = make_job(random_layer(0, other), other, 0)
+    with pytest.raises((SimulationError, TilewrightError), match=r"FINGERPRINT|target"):
+        simulate_jobs(builds(SQUARE), [job], work_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [("read_errors", "read error"), ("write_errors", "write error")]
+)
+def test_a_bus_error_stops_the_run_with_its_status(builds, fault, status, tmp_path):
+    job, values = make_job(random_layer(1, SQUARE), SQUARE, 1)
+    output = job.program.tensors[job.program.outputs[0]]
+    where = (0, 64) if fault == "read_errors" else (output.address, output.address + 64)
+    faulty = dataclasses.replace(job, memory=MemoryConfig(**{fault: where}))
+    with pytest.raises(SimulationError, match=status):
+        simulate_jobs(builds(SQUARE), [faulty], work_dir=tmp_path)
+    check(builds(SQUARE), [job], [values], tmp_path)
