@@ -195,7 +195,7 @@ def displaced(fixed, name, frac):
 
 
 def test_left_shift_beyond_the_hardware_before_leaky_relu_executes_equally():
-    fixed = quantized(weight_bits=2, feature_bits=4)
+    fixed = quantized(weight_bits=2, feature_bits=4, layer_feature_bits={"dilated": 16})
     layer = fixed.layer("dilated")
     assert_same_values(displaced(fixed, "dilated", int(layer.acc_frac[0]) + 17), data(1))
 

@@ -22,7 +22,13 @@ from tilewright.graph.ir import (
     Output,
     Pool,
 )
-from tilewright.quant.accumulator import ACC_LIMIT, Accumulator, as_tensor, average_fraction
+from tilewright.quant.accumulator import (
+    ACC_LIMIT,
+    Accumulator,
+    as_tensor,
+    average_fraction,
+    average_multipliers,
+)
 from tilewright.quant.fixed import FixedGraph, FixedLayer, Leaky
 from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import (
@@ -354,6 +360,8 @@ def test_values_saturate_at_both_ends_and_are_counted():
     run = run_layer(layer, [pixels(-128, -65, -64, 63, 64, 127)], formats)
     assert run.values.ravel().tolist() == [-128, -128, -128, 126, 127, 127]
     assert run.saturated == 4
+    layer, formats = fixed_conv([[[[1]]]])
+    assert run_layer(layer, [pixels(-128, 127)], formats).saturated == 0
 
 
 def test_most_negative_times_most_negative_is_exact():
@@ -401,16 +409,26 @@ def test_bound_of_a_wide_layer_is_beyond_float_and_still_exact():
     assert accumulator_bound(layer, formats) == 2**45 + 2**45 + 1
 
 
-@pytest.mark.parametrize("terms", [1023, 1025])
-def test_sums_on_either_side_of_float32_are_exact(terms):
-    weight = np.full((1, terms, 1, 1), -128)
-    layer, formats = fixed_conv(weight, out=QFormat(16, -10))
-    acc = Accumulator(layer, formats)([as_tensor(np.full((1, terms, 1, 1), -128))])
-    assert int(acc) == terms * 2**14
-    x = np.full((1, terms, 1, 1), -128)
-    x[0, 0] = 127
-    acc = Accumulator(layer, formats)([as_tensor(x)])
-    assert int(acc) == (terms - 1) * 2**14 - 127 * 128
+def test_bound_counts_the_sum_before_a_bias_that_shrinks_it():
+    layer, formats = fixed_conv([[[[-100]]]], bias=[-50])
+    assert accumulator_bound(layer, formats) == 12800
+
+
+@pytest.mark.parametrize("terms", [1031, 1041, 1100])
+def test_odd_sums_on_either_side_of_what_float32_holds_are_exact(terms):
+    layer, formats = fixed_conv(np.full((1, terms, 1, 1), 127), out=QFormat(16, -10))
+    assert (accumulator_bound(layer, formats) < 2**24) == (terms == 1031)
+    for count in (terms, terms - 1, terms - 2):
+        x = np.zeros((1, terms, 1, 1), np.int64)
+        x[0, :count] = 127
+        assert int(Accumulator(layer, formats)([as_tensor(x)])) == count * 127**2
+
+
+def test_averages_use_reciprocals_rounded_half_up():
+    pool = Pool(kernel=(2, 3), stride=(1, 1), pads=(1, 1, 0, 0))
+    assert average_fraction(pool, 4, 4) == 8 + 3
+    assert average_multipliers(pool, 4, 4)[:, 0].tolist() == [683, 341, 341, 341, 683]
+    assert average_fraction(Pool(kernel=(2, 4), stride=(2, 4)), 4, 4) == 3
 
 
 # ---- whole networks ----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tilewright.graph.ir import (
 from tilewright.quant.accumulator import accumulator_bound
 from tilewright.quant.candidates import initial_frac
 from tilewright.quant.config import QuantConfig
-from tilewright.quant.constants import clip_range, fix_slope
+from tilewright.quant.constants import clip_range, fix_layer, fix_slope
 from tilewright.quant.fixed import Leaky
 from tilewright.quant.floats import walk_float
 from tilewright.quant.formats import QFormat
@@ -160,6 +160,17 @@ def test_clip_levels_are_rounded_in_the_output_format_and_saturate():
     assert clip_range(levels, QFormat(8, 4)) == (-5, 96)
     assert clip_range(levels, QFormat(8, 5)) == (-10, 127)
     assert clip_range(levels, QFormat(8, -1)) == (0, 3)
+
+
+def test_bias_is_rounded_half_up_at_the_accumulator():
+    conv = Conv(
+        weight=np.ones((4, 1, 1, 1), np.float32),
+        bias=np.array([0.75, -0.75, 0.6, -0.6], np.float32),
+    )
+    layer = Layer(name="c", op=Op.CONV, inputs=("x",), conv=conv)
+    form = QFormat(8, 0)
+    fixed = fix_layer(layer, {"x": form}, form, shape=(1, 1, 1), channels=4, weight_frac=1)
+    assert fixed.bias.tolist() == [2, -1, 1, -1]
 
 
 # ---- the phases --------------------------------------------------------------------------------
@@ -307,13 +318,24 @@ def large_bias(bias):
     )
 
 
-def test_bias_too_large_for_the_accumulator_lowers_the_weight_frac():
+@pytest.mark.parametrize("acc_bits", [23, 24])
+def test_bias_too_large_for_the_accumulator_lowers_the_weight_frac(acc_bits):
     graph = large_bias(1000.0)
     raw = {"x": np.array([0.25, -0.5]).reshape(1, 1, 1, 2)}
-    result = quantize(graph, raw, QuantConfig(acc_bits=24))
+    result = quantize(graph, raw, QuantConfig(acc_bits=acc_bits))
     layer = result.fixed.layer("shifted")
-    assert accumulator_bound(layer, result.fixed.formats) < 2**23
-    assert "overflows accumulators of 24 bits" in [s.note for s in result.log][2]
+    assert accumulator_bound(layer, result.fixed.formats) < 2 ** (acc_bits - 1)
+    step = result.log[2]
+    assert f"overflows accumulators of {acc_bits} bits" in step.note
+    one_more = fix_layer(
+        graph.layers[0],
+        result.fixed.formats,
+        layer.output,
+        shape=(1, 1, 2),
+        channels=1,
+        weight_frac=step.frac + 1,
+    )
+    assert accumulator_bound(one_more, result.fixed.formats) >= 2 ** (acc_bits - 1)
     out = run_fixed(result.fixed, quantize_inputs(result.fixed, raw))["shifted"]
     np.testing.assert_allclose(result.fixed.formats["shifted"].dequantize(out), 1000.0, rtol=0.01)
 
