@@ -55,6 +55,10 @@ class Job:
     keep_memory: bool = False
     dump: str = "tensors"
 
+    def __post_init__(self) -> None:
+        if self.dump not in ("tensors", "outputs"):
+            raise ValueError(f"dump must be 'tensors' or 'outputs', not {self.dump!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunResult:
