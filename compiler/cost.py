@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.geometry import Axis, Windows, ranges
+from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run
 
@@ -19,6 +20,10 @@ STEP_OVERHEAD = 6
 """Cycles lost between two CALC instructions."""
 TRAFFIC = 0.03
 """Weight of hidden memory traffic, since units that share the bus also hold each other up."""
+STORE_OVERHEAD = 24
+"""Cycles lost between two STOREs, besides the C parameter records."""
+ROW_CYCLES = 8
+"""Least cycles of a row in memory: a burst's latency over the bursts under way at once."""
 READ_LATENCY = 60
 """Cycles until the first beat of a read that nothing hides."""
 
@@ -183,17 +188,20 @@ def estimate(
     for s, count in enumerate(blocks):
         beats = np.ceil(cols.real[s] * target.pixel_bytes / target.bus_bytes)
         pads = cols.words[s] - cols.real[s]
-        one = np.outer(rows.real[s], np.maximum(beats, cols.real[s]) + pads)
+        row = np.maximum(np.maximum(beats, cols.real[s]) + pads, ROW_CYCLES)
+        one = np.outer(rows.real[s], row)
         one = one + np.outer(rows.words[s] - rows.real[s], cols.words[s]) + 4.0
         times = np.ones_like(one) if resident else repeat
         load += float((one * times).sum()) * count
         read += float((np.outer(rows.real[s], beats) * times).sum()) * count
         first = max(first, float(one.flat[0]) * min(group, count))
     weights = need.beats * fills
-    memory = read + weights
-    outputs = np.outer(rows.outputs, cols.outputs)
-    per_pixel = np.maximum(target.pixel_bytes / target.bus_bytes, pixels / outputs)
-    store = float((np.maximum(outputs * per_pixel, 1.0)).sum()) * need.segments
+    instructions = fills * (2 * need.calcs[group] + need.segments) * INSTRUCTION_BYTES
+    memory = read + weights + instructions / target.bus_bytes
+    row_beats = np.ceil(cols.outputs * target.pixel_bytes / target.bus_bytes)
+    reads = pixels / rows.outputs[:, None]
+    written = rows.outputs[:, None] * np.maximum(np.maximum(row_beats, reads), ROW_CYCLES)
+    store = float((written + STORE_OVERHEAD + target.cols).sum()) * need.segments
     drain = store / fills / max(need.segments, 1)
     busy = max(calc, memory, load, store)
     if slots <= (need.live[group] if resident else 1) and repeat.size + (not resident) > 1:

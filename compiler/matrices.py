@@ -59,7 +59,8 @@ def _repeats(work: LayerWork, low: int, high: int) -> int:
 
 def _main_shift(work: LayerWork) -> IntArray:
     """Left shift of the products of each output channel of a convolution."""
-    return work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]
+    shift: IntArray = work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]
+    return shift
 
 
 def _dense_format(work: LayerWork) -> tuple[int, int]:
@@ -77,7 +78,8 @@ def _dense_format(work: LayerWork) -> tuple[int, int]:
 
 def _channels(work: LayerWork, j: int) -> IntArray:
     columns = work.columns[j]
-    return columns[columns >= 0]
+    used: IntArray = columns[columns >= 0]
+    return used
 
 
 def _dense_runs(work: LayerWork, source: Source, j: int, repeats: int, container: int) -> list[Run]:

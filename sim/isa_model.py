@@ -64,7 +64,7 @@ def execute(program: Program, inputs: Mapping[str, IntArray]) -> dict[str, IntAr
     return result
 
 
-def _require(condition: bool | np.bool_, message: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ProgramFault(message)
 
@@ -143,8 +143,9 @@ class _Model:
             lanes = self.memory[span].view("<i1" if target.lane_bytes == 1 else "<i2")
             real = slice(f["pad_left"], f["pad_left"] + cols)
             values[f["pad_top"] + y, real] = lanes.reshape(cols, target.rows)
-            sure = self.written[span].reshape(cols, target.rows, -1).all(axis=2)
-            _require(sure.any(axis=1).all(), f"reads memory never written at {span.start}")
+            written = self.written[span].reshape(cols, target.rows, -1)
+            sure = written.min(axis=2)
+            _require(bool(sure.any(axis=1).all()), f"reads memory never written at {span.start}")
             known[f["pad_top"] + y, real] = sure
         self.bank_touched.write(clock, slice(base, base + words))
         self.bank[base : base + words] = values.reshape(words, -1)
@@ -193,7 +194,7 @@ class _Model:
         if f["first"]:
             acc[:] = 0
         else:
-            _require(known.all(), "adds to accumulators never written")
+            _require(bool(known.all()), "adds to accumulators never written")
         known[:] = True
         step = max(1, CHUNK // (pixels * self.target.rows))
         for start in range(0, count, step):
@@ -226,8 +227,9 @@ class _Model:
         )
         self.bank_touched.read(clock, address.ravel())
         data = self.bank[address, lane].reshape(len(pixel), -1).astype(np.float64)
-        result = data @ weights.reshape(-1, self.target.cols).astype(np.float64)
-        return result.astype(np.int64)
+        exact = data @ weights.reshape(-1, self.target.cols).astype(np.float64)
+        result: IntArray = exact.astype(np.int64)
+        return result
 
     def _store(self, f: Fields, clock: Clock) -> None:
         target = self.target

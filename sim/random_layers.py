@@ -26,6 +26,9 @@ __all__ = ["fix_randomly", "random_inputs", "random_layer", "random_network", "r
 
 Rng = np.random.Generator
 
+_OPS = (*[Op.CONV] * 6, Op.ADD, Op.CONCAT, Op.MAX_POOL, Op.AVG_POOL, Op.IDENTITY)
+"""Operators, as often as they shall come up."""
+
 
 def random_inputs(fixed: FixedGraph, seed: int) -> dict[str, IntArray]:
     """Integers [C, H, W] of every graph input over its whole range, extremes favoured."""
@@ -106,7 +109,7 @@ def _next_layer(rng: Rng, name: str, shapes: dict[str, Shape], made: set[str]) -
     names = list(shapes)
     first = names[-1] if rng.random() < 0.7 else str(rng.choice(names))
     shape = shapes[first]
-    op = rng.choice([Op.CONV] * 5 + [Op.ADD, Op.CONCAT, Op.MAX_POOL, Op.AVG_POOL, Op.IDENTITY])
+    op = _OPS[int(rng.integers(0, len(_OPS)))]
     conv = pool = max_pool = residual = None
     inputs = [first]
     if op is Op.CONV:
@@ -136,7 +139,7 @@ def _next_layer(rng: Rng, name: str, shapes: dict[str, Shape], made: set[str]) -
 
 
 def _random_graph(rng: Rng) -> Graph | None:
-    op = rng.choice([Op.CONV] * 6 + [Op.ADD, Op.CONCAT, Op.MAX_POOL, Op.AVG_POOL, Op.IDENTITY])
+    op = _OPS[int(rng.integers(0, len(_OPS)))]
     shape = (int(rng.integers(1, 20)), int(rng.integers(1, 14)), int(rng.integers(1, 14)))
     inputs = [Input(name="x0", shape=shape)]
     names = ["x0"]
