@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.machine import Machine
 from tilewright.compiler.target import Target
 from tilewright.compiler.tiling import column_extent
 from tilewright.compiler.work import Source
-
-if TYPE_CHECKING:
-    from tilewright.compiler.schedule import Machine
 
 __all__ = ["Group", "Rectangle", "load_instructions", "rectangle"]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from tilewright.compiler.checks import check_network
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, encode
 from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.machine import Machine
 from tilewright.compiler.memory import Lifetime, place
 from tilewright.compiler.program import Placement, Program, Region, stamp_pitch
-from tilewright.compiler.schedule import Machine, Summary, schedule_layer
+from tilewright.compiler.schedule import Summary, schedule_layer
 from tilewright.compiler.stream import ALIGNMENT, Constants
 from tilewright.compiler.target import Target
 from tilewright.compiler.tokens import assign_tokens

@@ -10,54 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from tilewright.compiler.encode import CONTAINER_CODES
 from tilewright.compiler.geometry import ranges
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.loads import Group, Rectangle, load_instructions, rectangle
+from tilewright.compiler.machine import Machine
 from tilewright.compiler.matrices import area_runs
 from tilewright.compiler.stores import Fill, store_instructions
-from tilewright.compiler.stream import Constants, Segment, segments_of
+from tilewright.compiler.stream import Segment, segments_of
 from tilewright.compiler.target import Target
 from tilewright.compiler.tiling import Plan, acc_margin, choose_plan
-from tilewright.compiler.tokens import Draft
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 
-__all__ = ["Machine", "Summary", "schedule_layer"]
+__all__ = ["Summary", "schedule_layer"]
 
 LOADS_AHEAD = 3
 """LOAD instructions that may wait in program order before a CALC: the unit queue holds four."""
-
-
-class Machine:
-    """What the schedule knows of the accelerator and the memory while it emits instructions."""
-
-    def __init__(self, target: Target, addresses: dict[str, int], constants: Constants) -> None:
-        self.target = target
-        self.addresses = addresses
-        self.constants = constants
-        self.drafts: list[Draft] = []
-        self.bank_user = np.full(target.act_depth, -1, np.int64)
-        """Last CALC that reads each bank word."""
-        self.half_store = [-1, -1]
-        """Last STORE of each accumulator half."""
-        self.half = 0
-        self.writers: dict[str, dict[int, list[tuple[int, int, int]]]] = {}
-        """STOREs of each tensor's channel blocks: (first row, last row, instruction)."""
-        self.calc_time = 0
-        self.load_time = 0
-        self.load_ends: list[int] = []
-
-    def emit(self, opcode: Opcode, needs: list[int], **fields: int) -> int:
-        """Append an instruction; returns its index."""
-        self.drafts.append(Draft(opcode, fields, [n for n in needs if n >= 0]))
-        return len(self.drafts) - 1
-
-    def writer(self, tensor: str, block: int, first: int, last: int) -> int:
-        """Last STORE into rows [first, last) of a channel block, or -1."""
-        stores = self.writers.get(tensor, {}).get(block, ())
-        return max((i for a, b, i in stores if a < last and first < b), default=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

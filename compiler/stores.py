@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tilewright.compiler.geometry import Piece
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.machine import Machine
 from tilewright.compiler.work import Area, LayerWork
-
-if TYPE_CHECKING:
-    from tilewright.compiler.schedule import Machine
 
 __all__ = ["Fill", "store_instructions"]
 
