@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler.program import Program
+from tilewright.compiler.program import Program, stamp_pitch
 from tilewright.sim.memory import MemoryConfig, Section, read_section, write_section
 from tilewright.sim.process import run_module, waveform
 from tilewright.sim.runner import SimBuild, SimulationError
@@ -332,7 +332,7 @@ def _plan_inference(
     names = program.tensors if job.dump == "tensors" else program.outputs
     areas = [(program.tensors[name].address, program.tensors[name].layout.size) for name in names]
     if program.regions:
-        areas.append((program.stamps, 8 * len(program.regions)))
+        areas.append((program.stamps, stamp_pitch(program.target) * len(program.regions)))
     dumps = []
     for address, size in areas:
         section = Section.covering(address, size, bus)
@@ -389,7 +389,7 @@ def _collect(
     }
     stamps = []
     if program.regions:
-        pairs = np.frombuffer(data[-1], "<u4").reshape(-1, 2)
+        pairs = np.frombuffer(data[-1], "<u4").reshape(-1, stamp_pitch(program.target) // 4)[:, :2]
         stamps = [(int(cycle), int(calc)) for cycle, calc in pairs]
     return RunResult(
         tensors=tensors,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tilewright.compiler.layout import TensorLayout
-from tilewright.compiler.program import Placement, Program, Region
+from tilewright.compiler.program import Placement, Program, Region, stamp_pitch
 from tilewright.compiler.target import Target
 from tilewright.graph.ir import Op
 from tilewright.quant.formats import QFormat
@@ -36,6 +36,7 @@ def toy_program(
     layout = TensorLayout(shape, target)
     fmt = QFormat(8, 0)
     names = ["x", *(f"y{i}" for i in range(repeats))]
+    pitch = stamp_pitch(target)
     start = 64 * 2 * repeats + 64
     stamps = 64 * 2 * repeats
     step = -(-layout.size // 64) * 64
@@ -47,7 +48,7 @@ def toy_program(
     for i in range(repeats):
         source, destination = places[names[i]].address, places[names[i + 1]].address
         words += [1, source, destination, layout.size // target.bus_bytes] + [0] * 12
-        words += [5, stamps + 8 * i] + [0] * 14
+        words += [5, stamps + pitch * i] + [0] * 14
     regions = tuple(
         Region(
             name=f"add{i}",
@@ -61,7 +62,7 @@ def toy_program(
         )
         for i in range(repeats)
     )
-    assert 8 * repeats <= 64
+    assert pitch * repeats <= 64
     return Program(
         target=target,
         image=np.array(words, "<u4").tobytes() + bytes(64),

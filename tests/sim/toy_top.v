@@ -28,7 +28,8 @@ module tilewright_top #(
 );
     localparam SIZE = $clog2(BUS);
     localparam FETCH = 512 / (8 * BUS);  // beats of an instruction
-    localparam LONGEST = 16;             // beats of a burst
+    localparam LONGEST = BUS < 8 ? 64 : 16;  // beats of a burst
+    localparam STAMP = BUS < 8 ? 8 / BUS : 1;  // beats of a stamp
 
     reg start, done, busy, isr_done, isr_error, gie;
     reg [1:0] ier;
@@ -155,8 +156,8 @@ module tilewright_top #(
                     if (status == 0) status <= 1;
                     state <= IDLE; busy <= 0; isr_error <= 1;
                 end else if (opcode == 5) begin
-                    chunk <= 8 / BUS; length <= 8 / BUS - 1; at <= 0; left <= 8 / BUS;
-                    m_axi_awvalid <= 1; m_axi_awaddr <= base + word1; m_axi_awlen <= 8 / BUS - 1;
+                    chunk <= STAMP; length <= STAMP - 1; at <= 0; left <= STAMP;
+                    m_axi_awvalid <= 1; m_axi_awaddr <= base + word1; m_axi_awlen <= STAMP - 1;
                     m_axi_wvalid <= 1; m_axi_wstrb <= {BUS{1'b1}};
                     state <= WRITE;
                 end else begin
