@@ -22,7 +22,7 @@ from tilewright.data import Data
 from tilewright.graph.ir import Graph
 from tilewright.outputs import staging, to_json
 from tilewright.progress import Progress, show_progress
-from tilewright.report import NetworkReport, print_report, report_dict
+from tilewright.reports import NetworkReport, print_report, report_dict
 from tilewright.road import Road, run_road
 
 CALIBRATION = 64

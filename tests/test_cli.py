@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tilewright.cli import main
+
+Capture = pytest.CaptureFixture[str]
 
 NET = """
 import torch
@@ -48,12 +51,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run_json(capsys, *arguments: str) -> tuple[int, dict]:
+def run_json(capsys: Capture, *arguments: str) -> tuple[int, Any]:
     code = main([*arguments, "--json", "--quiet"])
     return code, json.loads(capsys.readouterr().out)
 
 
-def refused(capsys, *arguments: str) -> str:
+def refused(capsys: Capture, *arguments: str) -> str:
     """The message of a command that must end with exit code 2 and say one thing."""
     assert main([*arguments, "--quiet"]) == 2
     out, err = capsys.readouterr()

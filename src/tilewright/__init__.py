@@ -1,6 +1,6 @@
 """Tilewright: fixed-point CNN accelerators for FPGAs, from a trained network to proven Verilog."""
 
-from tilewright.api import compile, load, quantize, verilog
+from tilewright.api import compile, load, quantize, report, verilog
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.simulation import Compiled, Simulation, simulate
@@ -14,6 +14,7 @@ __all__ = [
     "compile",
     "load",
     "quantize",
+    "report",
     "simulate",
     "verilog",
 ]

@@ -11,13 +11,21 @@ from tilewright.data import Data
 from tilewright.progress import Progress
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.fixed import FixedGraph, FixedLayer
-from tilewright.report import Accuracy, LayerReport, NetworkReport, Precision, RtlReport
+from tilewright.reports import Accuracy, LayerReport, NetworkReport, Precision, RtlReport
 from tilewright.simulation import Simulation
 
 if TYPE_CHECKING:
+    from tilewright.compiler.cycles import CycleReport
     from tilewright.quant.metrics import LayerError
 
-__all__ = ["compare_precision", "make_report", "measure_accuracy"]
+__all__ = ["compare_precision", "make_report", "measure_accuracy", "predict_cycles"]
+
+
+def predict_cycles(program: Program, latency: int) -> CycleReport:
+    """What the cycle model says of the program, with a memory of that latency."""
+    from tilewright.compiler.cycles import MemoryTiming, predict
+
+    return predict(program, MemoryTiming(latency=latency, write_latency=latency))
 
 
 def make_report(
@@ -26,7 +34,7 @@ def make_report(
     *,
     program: Program | None = None,
     simulation: Simulation | None = None,
-    predicted: Sequence[int] | None = None,
+    predicted: CycleReport | None = None,
     accuracy: Accuracy | None = None,
     precision: Sequence[Precision] = (),
     progress: Progress | None = None,
@@ -39,7 +47,7 @@ def make_report(
     images : raw images on which float and fixed are compared, layer by layer
     program : what it was compiled to
     simulation : what the RTL did
-    predicted : cycles of each region of the program, by the cycle model
+    predicted : what the cycle model says of the program
     accuracy, precision : of `measure_accuracy` and `compare_precision`
     """
     from tilewright.quant.metrics import compare
@@ -81,7 +89,7 @@ def _add_rtl(
     report: LayerReport,
     program: Program | None,
     simulation: Simulation | None,
-    predicted: Sequence[int] | None,
+    predicted: CycleReport | None,
 ) -> LayerReport:
     """`report` with what the program and the simulation say about its layer."""
     if program is None:
@@ -90,7 +98,7 @@ def _add_rtl(
     report = dataclasses.replace(
         report,
         bound=program.regions[number].bound,
-        cycles_predicted=None if predicted is None else predicted[number],
+        cycles_predicted=None if predicted is None else predicted.regions[number].cycles,
     )
     if simulation is None:
         return report
@@ -108,7 +116,7 @@ def _add_rtl(
     )
 
 
-def _rtl(simulation: Simulation, images: Data, predicted: Sequence[int] | None) -> RtlReport:
+def _rtl(simulation: Simulation, images: Data, predicted: CycleReport | None) -> RtlReport:
     cycles = simulation.runs[0].cycles
     first = next((m for image in simulation.mismatches for m in image), None)
     return RtlReport(
@@ -116,7 +124,7 @@ def _rtl(simulation: Simulation, images: Data, predicted: Sequence[int] | None) 
         mismatches=sum(m.count for image in simulation.mismatches for m in image),
         values=simulation.compared,
         cycles=cycles,
-        predicted=None if predicted is None else sum(predicted),
+        predicted=None if predicted is None else predicted.cycles,
         frames_per_second=simulation.compiled.program.target.clock_mhz * 1e6 / cycles,
         correct=_correct(simulation, images),
         first_mismatch=None if first is None else str(first),

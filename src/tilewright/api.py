@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
 
 from tilewright.compiler.target import Target
 from tilewright.data import as_data
@@ -20,7 +21,8 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
 from tilewright.progress import Progress
 from tilewright.quant.fixed import FixedGraph
-from tilewright.simulation import Compiled
+from tilewright.reports import NetworkReport, print_report
+from tilewright.simulation import LATENCY, Compiled, Simulation
 
 if TYPE_CHECKING:
     from tilewright.quant.quantize import QuantResult
@@ -29,6 +31,7 @@ __all__ = [
     "compile",
     "load",
     "quantize",
+    "report",
     "verilog",
 ]
 
@@ -182,3 +185,38 @@ def verilog(target: Target, folder: str | os.PathLike[str]) -> Path:
     with staging(Path(folder)) as stage:
         write_hardware(target, stage)
     return Path(folder) / f"{target.prefix}.v"
+
+
+def report(
+    compiled: Compiled,
+    images: Any,
+    *,
+    simulation: Simulation | None = None,
+    console: Console | None = None,
+) -> NetworkReport:
+    """Compare float, fixed and RTL layer by layer, print the table, and return its content.
+
+    Parameters
+    ----------
+    compiled : of `compile`, for the whole network
+    images : raw images on which float and fixed are compared
+    simulation : of `simulate`; predicted cycles are for its memory
+    console : where to print; standard output if not given
+
+    Raises
+    ------
+    TilewrightError
+        If `images` do not fit the network.
+    """
+    from tilewright.analysis import make_report, predict_cycles
+
+    latency = LATENCY if simulation is None else simulation.latency
+    found = make_report(
+        compiled.fixed,
+        as_data(images, compiled.fixed.graph, what="Images"),
+        program=compiled.program,
+        simulation=simulation,
+        predicted=predict_cycles(compiled.program, latency),
+    )
+    print_report(found, console or Console())
+    return found

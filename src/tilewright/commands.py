@@ -21,7 +21,7 @@ from tilewright.errors import TilewrightError, nearest
 from tilewright.outputs import staging, to_json
 from tilewright.progress import Progress, show_progress
 from tilewright.quant.fixed import FixedGraph
-from tilewright.report import NetworkReport, print_report, report_dict
+from tilewright.reports import NetworkReport, print_report, report_dict
 from tilewright.settings import (
     load_graph,
     model_path,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilewright.analysis import compare_precision, make_report, measure_accuracy
+from tilewright.analysis import compare_precision, make_report, measure_accuracy, predict_cycles
 from tilewright.api import compile as compile_program
 from tilewright.compiler.target import Target
 from tilewright.data import Data
 from tilewright.progress import Progress
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.fixed import FixedGraph
-from tilewright.report import Accuracy, NetworkReport
+from tilewright.reports import Accuracy, NetworkReport
 from tilewright.simulation import Compiled, Simulation, simulate
 
 __all__ = ["Road", "run_road"]
@@ -45,15 +45,12 @@ class Road:
 
 def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
     """Do it; the program, the Verilog and the simulation's log go to `folder`."""
-    from tilewright.compiler.cycles import MemoryTiming, predict
     from tilewright.compiler.listing import listing
     from tilewright.compiler.save import save_program
 
     compiled = compile_program(road.fixed, road.target, progress=progress)
     save_program(compiled.program, folder / "program.twp")
     (folder / "program.txt").write_text(listing(compiled.program), "utf-8")
-    memory = MemoryTiming(latency=road.latency, write_latency=road.latency)
-    predicted = [region.cycles for region in predict(compiled.program, memory).regions]
     images = road.test or road.calibration
     run = _simulation(road, compiled, images, folder, progress) if road.images else None
     return make_report(
@@ -61,7 +58,7 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
         images.first(max(road.images, len(road.calibration))),
         program=compiled.program,
         simulation=run,
-        predicted=predicted,
+        predicted=predict_cycles(compiled.program, road.latency),
         accuracy=_accuracy(road, progress),
         precision=compare_precision(
             road.fixed, road.calibration, road.precision, test=road.test, progress=progress

@@ -25,7 +25,10 @@ from tilewright.sim.runner import build_simulation
 if TYPE_CHECKING:
     from tilewright.sim.runner import SimBuild
 
-__all__ = ["Compiled", "Simulation", "cache_folder", "simulate", "written_values"]
+__all__ = ["LATENCY", "Compiled", "Simulation", "cache_folder", "simulate", "written_values"]
+
+LATENCY = 50
+"""Cycles from a read's address to its first data where nothing else is said."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -50,6 +53,7 @@ class Simulation:
     runs : one for each image
     mismatches : for each image, every tensor that differs
     compared : values compared in all
+    latency : of the memory, in cycles
     """
 
     compiled: Compiled
@@ -58,6 +62,7 @@ class Simulation:
     runs: list[RunResult]
     mismatches: list[list[Mismatch]]
     compared: int
+    latency: int = LATENCY
 
     @property
     def passed(self) -> bool:
@@ -70,7 +75,7 @@ def simulate(
     images: Any,
     *,
     work_dir: str | os.PathLike[str],
-    latency: int = 50,
+    latency: int = LATENCY,
     simulator: str = "verilator",
     waves: bool = False,
     verilog_text: str | None = None,
@@ -118,6 +123,7 @@ def simulate(
         runs=runs,
         mismatches=[_compare(compiled, run, expected, i, written) for i, run in enumerate(runs)],
         compared=count * sum(int(mask.sum()) for mask in written.values()),
+        latency=latency,
     )
 
 

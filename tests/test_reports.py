@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tilewright.outputs import to_json
-from tilewright.report import (
+from tilewright.reports import (
     Accuracy,
     LayerReport,
     NetworkReport,
