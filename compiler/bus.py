@@ -122,9 +122,10 @@ class Channel:
 class Reader:
     """Cuts transfers into bursts and requests them while its FIFO has room."""
 
-    def __init__(self, kernel: Kernel, channel: Channel, target: Target, depth: int) -> None:
+    def __init__(self, kernel: Kernel, channel: Channel, target: Target, name: str) -> None:
         self._kernel, self._channel = kernel, channel
-        self._bus, self._longest = target.bus_bytes, target.burst_beats
+        self._bus = target.bus_bytes
+        self._longest, depth = target.readers[name]
         self._bursts: deque[int] = deque()
         self.depth = self._room = depth
         self._next_ask = 0

@@ -15,7 +15,16 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["FIELDS", "INSTRUCTION_BYTES", "SHIFT_BIAS", "Field", "Opcode", "decode", "encode"]
+__all__ = [
+    "FIELDS",
+    "INSTRUCTION_BYTES",
+    "PARAM_BYTES",
+    "SHIFT_BIAS",
+    "Field",
+    "Opcode",
+    "decode",
+    "encode",
+]
 
 INSTRUCTION_BYTES = 64
 SHIFT_BIAS = 15
@@ -144,11 +153,13 @@ def encode(opcode: Opcode, **values: int) -> bytes:
         if not field.signed:
             low, high = 0, 1 << field.bits
         if not low <= value < high:
-            raise ValueError(f"{opcode.name}.{field.name} must be in {low}..{high - 1}, not {value}")
+            raise ValueError(
+                f"{opcode.name}.{field.name} must be in {low}..{high - 1}, not {value}"
+            )
         word |= (value & ((1 << field.bits) - 1)) << offset
         offset += field.bits
     if values:
-        raise ValueError(f"{opcode.name} has no field {sorted(values)[0]!r}")
+        raise ValueError(f"{opcode.name} has no field {min(values)!r}")
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 

@@ -27,22 +27,13 @@ class Pipeline:
         self.kernel = kernel = Kernel()
         self.channel = Channel(kernel, memory, latencies)
         target = program.target
-        ahead = target.burst_beats * target.fifo_bursts
         self.array_drain = (
             target.rows + target.cols + target.multiplier_stages + latencies.calc_drain
         )
         self.store_pipe = latencies.store_pipe + latencies.leaky_pipe * target.leaky
         self.param_beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
         self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
-        readers = {
-            "load": ahead,
-            "weights": ahead,
-            "params": max(target.burst_beats, 2 * self.param_beats),
-            "fetch": max(target.burst_beats, 4 * self.fetch_beats),
-        }
-        self.readers = {
-            name: Reader(kernel, self.channel, target, depth) for name, depth in readers.items()
-        }
+        self.readers = {name: Reader(kernel, self.channel, target, name) for name in target.readers}
         self.writer = Writer(target, memory, self.channel)
         self.queues = {
             name: Queue(kernel, UNIT_QUEUE) for name in ("load", "weights", "calc", "store")

@@ -24,8 +24,13 @@ class Register:
 
 
 REGISTERS: tuple[Register, ...] = (
-    Register(0x00, "CTRL", "rw", "bit 0 start (write 1; ignored while busy), bit 1 done (cleared "
-             "by start), bit 2 idle, bit 4 soft reset (write 1)"),
+    Register(
+        0x00,
+        "CTRL",
+        "rw",
+        "bit 0 start (write 1; ignored while busy), bit 1 done (cleared "
+        "by start), bit 2 idle, bit 4 soft reset (write 1)",
+    ),
     Register(0x04, "GIE", "rw", "bit 0 global interrupt enable"),
     Register(0x08, "IER", "rw", "bit 0 interrupt on done, bit 1 on error"),
     Register(0x0C, "ISR", "w1c", "bit 0 done, bit 1 error"),
@@ -36,7 +41,9 @@ REGISTERS: tuple[Register, ...] = (
     Register(0x40, "ID", "ro", "0x54574731, 'TWG1'"),
     Register(0x44, "VERSION", "ro", "major << 16 | minor << 8 | patch"),
     Register(0x48, "ARRAY", "ro", "cols << 16 | rows"),
-    Register(0x4C, "WIDTHS", "ro", "bus_bytes << 24 | acc_bits << 16 | weight_bits << 8 | act_bits"),
+    Register(
+        0x4C, "WIDTHS", "ro", "bus_bytes << 24 | acc_bits << 16 | weight_bits << 8 | act_bits"
+    ),
     Register(0x50, "DEPTHS", "ro", "(acc_depth - 1) << 16 | (act_depth - 1)"),
     Register(0x54, "FINGERPRINT", "ro", "low 32 bits of the target's hash; a program carries it"),
     Register(0x80, "CYCLES", "ro", "cycles of the last run"),

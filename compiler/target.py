@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
 from tilewright.errors import TilewrightError
 
 __all__ = ["Target"]
@@ -134,6 +135,20 @@ class Target:
     def min_tile_period(self) -> int:
         """Least cycles between two weight tiles: loading R rows, or the accumulator's latency."""
         return max(self.rows, 4)
+
+    @property
+    def readers(self) -> dict[str, tuple[int, int]]:
+        """Longest burst and FIFO depth, in beats, of each DMA reader, in the arbiter's order."""
+        ahead = (self.burst_beats, self.burst_beats * self.fifo_bursts)
+        pair = min(self.burst_beats, 2 * INSTRUCTION_BYTES // self.bus_bytes)
+        records = max(-(-2 * self.cols * PARAM_BYTES // self.bus_bytes), self.burst_beats)
+        instructions = max(8 * INSTRUCTION_BYTES // self.bus_bytes, 4 * pair)
+        return {
+            "load": ahead,
+            "weights": ahead,
+            "params": (self.burst_beats, records),
+            "fetch": (pair, instructions),
+        }
 
     @property
     def fingerprint(self) -> str:

@@ -26,14 +26,22 @@ class BurstSplitter(wiring.Component):
     One burst every two cycles at most. A transfer of 0 beats gives no burst. `tag` is set on the
     last burst of a transfer whose own tag is set.
 
+    Parameters
+    ----------
+    target
+        Bus width.
+    longest
+        Beats of the longest burst.
+
     Members
     -------
     i : ``In(stream of TRANSFER)``
     o : ``Out(stream of BURST)``
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, longest: int) -> None:
         self._target = target
+        self._longest = longest
         super().__init__({"i": In(stream.Signature(TRANSFER)), "o": Out(stream.Signature(BURST))})
 
     def elaborate(self, platform: object) -> Module:
@@ -47,11 +55,11 @@ class BurstSplitter(wiring.Component):
         # Beats up to the next 4 KiB boundary, at most a burst, at most what is left.
         page_beats = 4096 // target.bus_bytes
         room = Signal(range(page_beats + 1))
-        limit = Signal(range(target.burst_beats + 1))
-        take = Signal(range(target.burst_beats + 1))
+        limit = Signal(range(self._longest + 1))
+        take = Signal(range(self._longest + 1))
         m.d.comb += [
             room.eq(page_beats - address[beat_bits:12]),
-            limit.eq(Mux(room < target.burst_beats, room, target.burst_beats)),
+            limit.eq(Mux(room < self._longest, room, self._longest)),
             take.eq(Mux(left < limit, left, limit)),
         ]
 

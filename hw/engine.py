@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
@@ -21,20 +20,7 @@ from tilewright.hw.store import StoreUnit
 from tilewright.hw.weights import WeightsUnit, weight_row_layout
 from tilewright.hw.writer import BurstWriter, beat_layout
 
-__all__ = ["Engine", "reader_depths"]
-
-
-def reader_depths(target: Target) -> dict[str, int]:
-    """Beats of each reader's FIFO; the readers in the arbiter's order."""
-    ahead = target.burst_beats * target.fifo_bursts
-    instructions = 4 * INSTRUCTION_BYTES // target.bus_bytes
-    records = -(-2 * target.cols * PARAM_BYTES // target.bus_bytes)
-    return {
-        "load": ahead,
-        "weights": ahead,
-        "params": max(target.burst_beats, records),
-        "fetch": max(target.burst_beats, instructions),
-    }
+__all__ = ["Engine"]
 
 
 class Engine(wiring.Component):
@@ -133,8 +119,10 @@ class Engine(wiring.Component):
             "fetch": (fetch.transfer, fetch.beats),
         }
         m.submodules.arbiter = arbiter = ReadArbiter(len(users))
-        for index, (name, depth) in enumerate(reader_depths(self._target).items()):
-            m.submodules[f"reader_{name}"] = reader = BurstReader(self._target, depth=depth)
+        for index, (name, (longest, depth)) in enumerate(self._target.readers.items()):
+            m.submodules[f"reader_{name}"] = reader = BurstReader(
+                self._target, longest=longest, depth=depth
+            )
             transfer, beats = users[name]
             connect(m, reader.o, beats)
             connect(m, reader.request, arbiter.requests[index])

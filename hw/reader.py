@@ -25,9 +25,11 @@ class BurstReader(wiring.Component):
     Parameters
     ----------
     target
-        Bus width and longest burst.
+        Bus width.
+    longest
+        Beats of the longest burst.
     depth
-        Beats of the FIFO, at least a burst.
+        Beats of the FIFO, at least a burst; two bursts hide the memory's latency.
 
     Members
     -------
@@ -41,10 +43,11 @@ class BurstReader(wiring.Component):
         The data in order.
     """
 
-    def __init__(self, target: Target, *, depth: int) -> None:
-        if depth < target.burst_beats:
+    def __init__(self, target: Target, *, longest: int, depth: int) -> None:
+        if depth < longest:
             raise ValueError(f"FIFO depth must be at least a burst, not {depth!r}")
         self._target = target
+        self._longest = longest
         self._depth = depth
         width = 8 * target.bus_bytes
         super().__init__(
@@ -59,7 +62,7 @@ class BurstReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.splitter = splitter = BurstSplitter(self._target)
+        m.submodules.splitter = splitter = BurstSplitter(self._target, longest=self._longest)
         m.submodules.fifo = fifo = SyncFIFOBuffered(
             width=8 * self._target.bus_bytes, depth=self._depth
         )

@@ -68,7 +68,9 @@ class BurstWriter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.splitter = splitter = BurstSplitter(self._target)
+        m.submodules.splitter = splitter = BurstSplitter(
+            self._target, longest=self._target.burst_beats
+        )
         m.submodules.lengths = lengths = SyncFIFO(width=8, depth=4)
         m.submodules.pending = pending = SyncFIFO(width=1, depth=PENDING)
         connect(m, flipped(self.i), splitter.i)
