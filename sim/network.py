@@ -149,7 +149,7 @@ def simulate_jobs(
     build : of `build_simulation`
     jobs : what to run; their programs may differ but not their target
     work_dir : for the simulation's files; ``simulation.log`` stays there
-    waves : write ``waves.fst``; the build must have been made with waves
+    waves : write ``waves.vcd``; the build must have been made with waves
     timeout_s : wall-clock limit of the whole simulation
     progress : called with (inferences done, inferences in all) after each
 

@@ -82,7 +82,7 @@ def run_module(
 
 def waveform(build: SimBuild, work_dir: Path) -> Path:
     """Path of the waveform that a run of `build` with waves leaves in `work_dir`."""
-    return work_dir / "waves.fst"
+    return work_dir / "waves.vcd"
 
 
 def _command(
@@ -91,7 +91,7 @@ def _command(
     if build.simulator == "icarus":
         tools = import_module("cocotb_tools.config")
         command = ["vvp", "-n", "-m", tools.lib_entry("vpi", "icarus"), str(build.binary)]
-        return [*command, "-fst" if waves else "-none"]
+        return [*command, "-vcd" if waves else "-none"]
     command = [
         str(build.binary),
         f"+verilator+rand+reset+{2 if random_state else 0}",

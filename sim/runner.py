@@ -34,7 +34,7 @@ DEFAULT_MEMORY_BYTES = 64 << 20
 _DUMP = """
 module tilewright_waves;
     initial begin
-        $dumpfile("waves.fst");
+        $dumpfile("waves.vcd");
         $dumpvars(0, {top});
     end
 endmodule
@@ -275,7 +275,7 @@ def _verilator_commands(
     main = _cocotb_folder() / "share" / "lib" / "verilator" / "verilator.cpp"
     options = ["--public-flat-rw"] if public else []
     if waves:
-        options += ["--trace-fst"]
+        options += ["--trace-vcd"]
     options += [f"-D{name}={value}" for name, value in (defines or {}).items()]
     options += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     level = "-O2" if optimise else "-O0"

@@ -41,7 +41,7 @@ def run_bench(
     ----------
     component : not yet elaborated
     test_module : importable name of the module with the cocotb tests
-    work_dir : for the simulation's files, ``waves.fst`` among them
+    work_dir : for the simulation's files, ``waves.vcd`` among them
     build_dir : cache of compiled simulations; a folder in `work_dir` if not given
     simulator : "verilator" or "icarus"
     parameters : anything that JSON can hold

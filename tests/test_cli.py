@@ -160,7 +160,7 @@ def test_one_tile_of_one_layer_is_simulated_with_a_waveform(folder, capsys):
     assert code == 0 and found["passed"]
     assert [layer["name"] for layer in found["layers"]] == ["conv"]
     names = sorted(Path(path).name for path in found["files"])
-    assert names == ["actual.npz", "expected.npz", "simulation.log", "waves.fst"]
+    assert names == ["actual.npz", "expected.npz", "simulation.log", "waves.vcd"]
     with np.load("out/simulation/expected.npz") as expected:
         assert expected["conv"].shape == (1, 5, 4, 4)
 

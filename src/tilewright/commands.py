@@ -283,7 +283,7 @@ def _save_simulation(run: Simulation, folder: Path, work: Path) -> dict[str, Any
     np.savez_compressed(work / "expected.npz", **run.expected)  # type: ignore[arg-type]
     actual = {name: np.stack([r.tensors[name] for r in run.runs]) for name in run.expected}
     np.savez_compressed(work / "actual.npz", **actual)  # type: ignore[arg-type]
-    keep = {"expected.npz", "actual.npz", "waves.fst", "simulation.log"}
+    keep = {"expected.npz", "actual.npz", "waves.vcd", "simulation.log"}
     for entry in work.iterdir():
         if entry.name not in keep:
             entry.unlink()

@@ -87,7 +87,7 @@ def simulate(
     ----------
     compiled : of `compile`
     images : raw images [N, C, H, W], as for `quantize`
-    work_dir : gets the simulation's log and, with `waves`, waves.fst
+    work_dir : gets the simulation's log and, with `waves`, waves.vcd
     latency : cycles from a read's address to its first data, and from a write to its response
     simulator : "verilator" or "icarus"
     verilog_text : the Verilog to run; generated from the program's target if not given
