@@ -92,6 +92,8 @@ class Control(wiring.Component):
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
                 m.next = "RUN"
+                with m.If(soft_reset):
+                    m.next = "HALT"
             with m.State("RUN"):
                 fault = self.illegal | self.read_error | self.write_error
                 with m.If(soft_reset):
