@@ -1,0 +1,364 @@
+"""Scenarios of what feeds the array: LOAD, WEIGHTS, FETCH and the parameter records."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from bus_scenarios import CHANCES
+from buses import Port, transferred
+from streams import Drive, Scenario, Sink, Source, Watch, bits_of
+
+from tilewright.compiler.isa import FIELDS, Opcode, encode
+from tilewright.compiler.target import Target
+from tilewright.hw.fetch import FetchUnit
+from tilewright.hw.load import LoadUnit
+from tilewright.hw.store import ParameterLoader
+from tilewright.hw.weights import WeightsUnit
+
+__all__ = ["fetch", "instruction", "load", "load_job", "parameters", "weights", "weights_job"]
+
+BUSES = (1, 2, 4, 8, 16, 64)
+
+
+def instruction(opcode: Opcode, **values: int) -> dict[str, int]:
+    """Fields of an instruction, 0 where not given."""
+    fields = {field.name: 0 for field in FIELDS[opcode]}
+    return {**fields, "opcode": int(opcode), **values}
+
+
+def latency(random: Random) -> Any:
+    longest = random.choice((0, 3, 30))
+    return lambda: random.randrange(longest + 1)
+
+
+def load_job(
+    random: Random, target: Target, address: int, **wanted: int
+) -> tuple[dict[str, int], int]:
+    """A random LOAD from `address` on, and how many bytes it covers."""
+    bus = target.bus_bytes
+    rows = wanted.get("rows", random.choice((0, 1, 1, 2, 4)))
+    cols = wanted.get("cols", random.randint(1, 6))
+    beats = -(-cols * target.pixel_bytes // bus)
+    pitch = (beats + random.choice((0, 0, 2))) * bus
+    pads = {f"pad_{side}": random.choice((0, 0, 1, 3)) for side in ("left", "right", "bottom")}
+    least = 0 if rows + pads["pad_bottom"] else 1
+    top = max(random.choice((0, 0, 2)), least)
+    job = instruction(
+        Opcode.LOAD,
+        signal_calc=random.randrange(2),
+        address=address,
+        pitch=pitch,
+        rows=rows,
+        cols=cols,
+        row_beats=beats,
+        pad_top=top,
+        bank_address=random.randrange(1 << 12),
+        **pads,
+    )
+    return {**job, **wanted}, rows * pitch
+
+
+def load_words(
+    job: dict[str, int], memory: bytes, target: Target, depth_bits: int
+) -> list[tuple[int, list[int]]]:
+    """(bank address, R lanes) of every word that a LOAD writes."""
+    words = []
+    width = job["pad_left"] + job["cols"] + job["pad_right"]
+    height = job["pad_top"] + job["rows"] + job["pad_bottom"]
+    for y in range(height):
+        for x in range(width):
+            row, col = y - job["pad_top"], x - job["pad_left"]
+            lanes = [0] * target.rows
+            if 0 <= row < job["rows"] and 0 <= col < job["cols"]:
+                at = job["address"] + row * job["pitch"] + col * target.pixel_bytes
+                for r in range(target.rows):
+                    lane = memory[at + r * target.lane_bytes :][: target.lane_bytes]
+                    value = int.from_bytes(lane, "little") & ((1 << target.act_bits) - 1)
+                    lanes[r] = value - ((value >> (target.act_bits - 1)) << target.act_bits)
+            address = (job["bank_address"] + y * width + x) % (1 << depth_bits)
+            words.append((address, lanes))
+    return words
+
+
+def load(seed: int) -> Scenario:
+    """Rectangles back to back: rows in order, zeros around them, tokens taken and given."""
+    random = Random(seed)
+    target = Target(
+        rows=random.randint(1, 5),
+        act_bits=random.choice((3, 8, 11, 16)),
+        acc_bits=48,
+        bus_bytes=random.choice(BUSES),
+        burst_beats=1,
+        act_depth=4096,
+    )
+    dut = LoadUnit(target)
+    memory = random.randbytes(1 << 14)
+    jobs, address = [], 0
+    for _ in range(6):
+        job, size = load_job(
+            random,
+            target,
+            address,
+            wait_calc=random.choice((0, 0, 1, 2)),
+            wait_store=random.choice((0, 0, 1, 2)),
+        )
+        jobs.append(job)
+        address += size
+    expected = [load_words(job, memory, target, 12) for job in jobs]
+    transfers = [
+        (job["address"] + row * job["pitch"], job["row_beats"])
+        for job in jobs
+        for row in range(job["rows"])
+    ]
+    port = Port(
+        dut.transfer,
+        dut.beats,
+        memory,
+        target.bus_bytes,
+        random=random,
+        chance=random.choice(CHANCES),
+        latency=latency(random),
+    )
+    source = Source(dut.i, list(jobs), chance=random.choice(CHANCES), random=random)
+    written: list[tuple[int, list[int]]] = []
+    given: list[int] = []  # words written when CALC got a token
+    tokens = {"calc": [0, 0], "store": [0, 0]}
+    need = {
+        unit: [sum(j[f"wait_{unit}"] for j in jobs[: n + 1]) for n in range(6)] for unit in tokens
+    }
+    total = sum(map(len, expected))
+    ends = [sum(map(len, expected[: n + 1])) for n in range(6)]
+
+    def give(ctx: Any, cycle: int) -> None:
+        for unit, count in tokens.items():
+            count[1] = count[0]  # tokens that count from this cycle on
+            now = int(count[0] < need[unit][-1] and random.random() < 0.05)
+            count[0] += now
+            ctx.set(getattr(dut, f"give_from_{unit}"), now)
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.write_enable):
+            data = ctx.get(dut.write_data)
+            written.append((ctx.get(dut.write_address), [data[r] for r in range(target.rows)]))
+            number = next(n for n, end in enumerate(ends) if len(written) <= end)
+            assert tokens["calc"][1] >= need["calc"][number], "written before CALC's token"
+            assert tokens["store"][1] >= need["store"][number], "read before STORE's token"
+        if ctx.get(dut.give_calc):
+            given.append(len(written))
+
+    def check() -> None:
+        assert written == [word for words in expected for word in words]
+        assert transferred(port.transfers.got) == transfers
+        assert given == [end for end, job in zip(ends, jobs, strict=True) if job["signal_calc"]]
+
+    return Scenario(
+        dut=dut,
+        agents=[Drive(give), source, port, Watch(watch)],
+        done=lambda: len(written) >= total,
+        check=check,
+        limit=40000,
+    )
+
+
+def weights_job(
+    random: Random, target: Target, address: int, **wanted: int
+) -> tuple[dict[str, int], bytes, list[dict[str, Any]]]:
+    """A WEIGHTS instruction, its stream, and the rows that must come out."""
+    containers = target.weight_containers
+    container = wanted.get("container", random.randrange(len(containers)))
+    gather = wanted.get("gather", random.randrange(2))
+    tiles = wanted.get("tiles", random.randint(1, 4))
+    bits = min(containers[container], target.weight_bits)
+    width = containers[container]
+    rows, stream, size = [], 0, 0
+    for _ in range(tiles * target.rows):
+        offset = random.randrange(target.act_depth)
+        values = [
+            random.choice((-1 << (bits - 1), random.randrange(-1 << (bits - 1), 1 << (bits - 1))))
+            for _ in range(target.cols)
+        ]
+        if gather:
+            stream |= offset << size
+            size += 16
+        stream |= bits_of(values, width) << size
+        size += width * target.cols
+        rows.append({"offset": offset if gather else None, "weights": values})
+    beats = -(-size // (8 * target.bus_bytes))
+    job = instruction(
+        Opcode.WEIGHTS,
+        address=address,
+        beats=beats,
+        tiles=tiles,
+        container=container,
+        gather=gather,
+    )
+    junk = random.getrandbits(8 * target.bus_bytes * beats) >> size << size
+    return job, (stream | junk).to_bytes(beats * target.bus_bytes, "little"), rows
+
+
+def weights(seed: int) -> Scenario:
+    """Streams of any container, with and without offsets, one after the other."""
+    random = Random(seed)
+    target = Target(
+        rows=random.randint(1, 4),
+        cols=random.randint(1, 5),
+        weight_bits=random.choice((2, 3, 4, 7, 8, 12, 16)),
+        acc_bits=48,
+        act_depth=random.choice((16, 100, 4096, 65536)),
+        bus_bytes=random.choice(BUSES),
+        burst_beats=1,
+    )
+    dut = WeightsUnit(target)
+    memory, jobs, expected = b"", [], []
+    for _ in range(6):
+        job, data, rows = weights_job(random, target, len(memory))
+        memory += data
+        jobs.append(job)
+        expected += rows
+    port = Port(
+        dut.transfer,
+        dut.beats,
+        memory,
+        target.bus_bytes,
+        random=random,
+        chance=random.choice(CHANCES),
+        latency=latency(random),
+    )
+    source = Source(dut.i, list(jobs), chance=random.choice(CHANCES), random=random)
+    sink = Sink(dut.o, chance=random.choice(CHANCES), random=random)
+
+    def check() -> None:
+        assert transferred(port.transfers.got) == [(job["address"], job["beats"]) for job in jobs]
+        assert len(sink.got) == len(expected)
+        for row, wanted in zip(sink.got, expected, strict=True):
+            assert row["weights"] == wanted["weights"]
+            assert wanted["offset"] in (None, row["offset"])
+
+    return Scenario(
+        dut=dut,
+        agents=[source, port, sink],
+        done=lambda: len(sink.got) >= len(expected),
+        check=check,
+        limit=40000,
+    )
+
+
+def fetch(seed: int) -> Scenario:
+    """A program's instructions reach the units that their opcodes name, in order."""
+    random = Random(seed)
+    target = Target(bus_bytes=random.choice(BUSES), burst_beats=1)
+    dut = FetchUnit(target)
+    routes = {
+        Opcode.LOAD: "load",
+        Opcode.WEIGHTS: "weights",
+        Opcode.CALC: "calc",
+        **dict.fromkeys((Opcode.STORE, Opcode.STAMP, Opcode.FINISH), "store"),
+    }
+    address = 4096 * random.randrange(3)
+    memory = bytes(address)
+    expected: dict[str, list[Any]] = {name: [] for name in routes.values()}
+    count = random.randint(1, 20)
+    for _ in range(count):
+        opcode = random.choice(list(routes))
+        fields = {
+            f.name: random.getrandbits(f.bits) - (f.signed << (f.bits - 1)) for f in FIELDS[opcode]
+        }
+        fields["opcode"] = int(opcode)
+        name = routes[opcode]
+        encoded = encode(opcode, **{k: v for k, v in fields.items() if k != "opcode"})
+        memory += encoded
+        expected[name].append(int.from_bytes(encoded, "little") if name == "store" else fields)
+    port = Port(
+        dut.transfer,
+        dut.beats,
+        memory,
+        target.bus_bytes,
+        random=random,
+        chance=random.choice(CHANCES),
+        latency=latency(random),
+    )
+    sinks = {
+        name: Sink(getattr(dut, name), chance=random.choice(CHANCES), random=random)
+        for name in expected
+    }
+
+    def start(ctx: Any, cycle: int) -> None:
+        ctx.set(dut.start, int(cycle == 2))
+        ctx.set(dut.address, address)
+        ctx.set(dut.count, count)
+
+    def watch(ctx: Any, cycle: int) -> None:
+        assert not ctx.get(dut.illegal)
+
+    def check() -> None:
+        assert transferred(port.transfers.got) == [(address, count * 64 // target.bus_bytes)]
+        for name, sink in sinks.items():
+            assert sink.got == expected[name]
+
+    return Scenario(
+        dut=dut,
+        agents=[Drive(start), port, *sinks.values(), Watch(watch)],
+        done=lambda: sum(len(sink.got) for sink in sinks.values()) >= count,
+        check=check,
+        limit=40000,
+    )
+
+
+def parameters(seed: int) -> Scenario:
+    """Each start takes the next C records, whatever the bus; they hold until the next start."""
+    random = Random(seed)
+    target = Target(
+        cols=random.randint(1, 9),
+        acc_bits=random.randint(24, 48),
+        bus_bytes=random.choice(BUSES),
+        burst_beats=1,
+    )
+    dut = ParameterLoader(target)
+    bus, groups = target.bus_bytes, 4
+    top = 1 << (target.acc_bits - 1)
+    expected, beats = [], []
+    for _ in range(groups):
+        records = [(random.randrange(-top, top), random.randrange(64)) for _ in range(target.cols)]
+        expected.append(([bias for bias, _ in records], [shift for _, shift in records]))
+        data = b"".join(
+            (bias & ((1 << 48) - 1)).to_bytes(6, "little") + bytes((shift, 0))
+            for bias, shift in records
+        )
+        data += random.randbytes(-len(data) % bus)
+        beats += [int.from_bytes(data[at : at + bus], "little") for at in range(0, len(data), bus)]
+    source = Source(dut.beats, beats, chance=random.choice(CHANCES), random=random)
+    seen: list[Any] = []
+    state = {"next": 0, "busy": False, "read": False}
+
+    def start(ctx: Any, cycle: int) -> None:
+        go = not state["busy"] and not state["read"] and state["next"] < groups
+        go = go and random.random() < 0.3
+        ctx.set(dut.start, int(go))
+        if go:
+            state["busy"] = True
+            state["next"] += 1
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if state["read"]:
+            seen.append(
+                (
+                    [ctx.get(dut.bias[c]) for c in range(target.cols)],
+                    [ctx.get(dut.shift[c]) for c in range(target.cols)],
+                )
+            )
+            state["read"] = False
+        if state["busy"] and ctx.get(dut.done):
+            state["busy"], state["read"] = False, True
+
+    def check() -> None:
+        assert seen == expected
+        assert not source.items
+
+    return Scenario(
+        dut=dut,
+        agents=[Drive(start), source, Watch(watch)],
+        done=lambda: len(seen) >= groups,
+        check=check,
+        limit=20000,
+    )

@@ -1,0 +1,284 @@
+# amaranth: UnusedElaboratable=no
+"""Registers, start and stop, faults, interrupt and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from random import Random
+from typing import Any
+
+import pytest
+from amaranth.sim import Simulator
+from control_scenarios import initial_values, registers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import run
+
+from tilewright.compiler.registers import REGISTERS, offset
+from tilewright.compiler.target import Target
+from tilewright.hw.control import COUNTERS, Control
+from tilewright.hw.semaphore import Semaphore
+
+TARGET = Target()
+
+
+class Host:
+    """Accesses the register file in single cycles, and watches what it tells the units."""
+
+    def __init__(self, ctx: Any, dut: Any) -> None:
+        self.ctx, self.dut = ctx, dut
+
+    async def write(self, name: str, value: int, strobe: int = 15) -> None:
+        """Write a register; the write's effects are seen in the next cycle."""
+        self.put(name, value, strobe)
+        await self.ctx.tick()
+        self.ctx.set(self.dut.write_enable, 0)
+
+    def put(self, name: str, value: int, strobe: int = 15) -> None:
+        """Offer a write for this cycle."""
+        self.ctx.set(self.dut.write_enable, 1)
+        self.ctx.set(self.dut.write_address, offset(name))
+        self.ctx.set(self.dut.write_data, value)
+        self.ctx.set(self.dut.write_strobe, strobe)
+
+    def read(self, name: str) -> int:
+        self.ctx.set(self.dut.read_address, offset(name))
+        return int(self.ctx.get(self.dut.read_data))
+
+    async def pulse(self, port: Any, value: int = 1) -> None:
+        self.ctx.set(port, value)
+        await self.ctx.tick()
+        self.ctx.set(port, 0)
+
+    def outputs(self) -> str:
+        """Which of start, clear, halt and irq are set."""
+        names = ("start", "clear", "halt", "irq")
+        return " ".join(name for name in names if self.ctx.get(getattr(self.dut, name)))
+
+    async def start(self) -> None:
+        """Start a run, and come to its first cycle."""
+        await self.write("CTRL", 1)
+        await self.ctx.tick()
+
+
+def play(script: Callable[[Host], Any]) -> None:
+    dut = Control(TARGET)
+
+    async def bench(ctx: Any) -> None:
+        await script(Host(ctx, dut))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_the_host_reads_every_register_and_changes_only_writable_bytes(seed: int) -> None:
+    run(registers(seed))
+
+
+def test_registers_that_say_ro_keep_their_value() -> None:
+    async def script(host: Host) -> None:
+        values = initial_values(TARGET)
+        for register in REGISTERS:
+            if register.access == "ro":
+                await host.write(register.name, 0xFFFFFFFF)
+        assert {r.name: host.read(r.name) for r in REGISTERS} == values
+
+    play(script)
+
+
+def test_a_start_clears_the_units_and_then_starts_them() -> None:
+    async def script(host: Host) -> None:
+        assert host.read("CTRL") == 0b100
+        host.put("CTRL", 1)
+        assert host.outputs() == "clear"
+        await host.ctx.tick()
+        host.ctx.set(host.dut.write_enable, 0)
+        assert host.outputs() == "start"
+        assert host.read("CTRL") == 0b001, "busy"
+        await host.ctx.tick()
+        assert host.outputs() == ""
+        await host.pulse(host.dut.finished)
+        assert host.read("CTRL") == 0b110, "done and idle"
+        await host.start()
+        assert host.read("CTRL") == 0b001, "a start clears done"
+
+    play(script)
+
+
+@pytest.mark.parametrize(("value", "strobe"), [(0, 15), (1, 14), (2, 15), (0x11, 15)])
+def test_other_writes_to_ctrl_do_not_start(value: int, strobe: int) -> None:
+    async def script(host: Host) -> None:
+        host.put("CTRL", value, strobe)
+        assert host.outputs() == ""
+        await host.ctx.tick()
+        assert host.read("CTRL") == 0b100
+
+    play(script)
+
+
+def test_while_busy_neither_start_nor_configuration_is_taken() -> None:
+    async def script(host: Host) -> None:
+        await host.write("MEM_BASE", 0x1000)
+        await host.start()
+        await host.write("CTRL", 1)
+        assert host.outputs() == ""
+        await host.write("MEM_BASE", 0x2000)
+        await host.write("COUNT", 7)
+        assert host.read("MEM_BASE") == 0x1000
+        assert host.read("COUNT") == 0
+        await host.pulse(host.dut.finished)
+        assert host.outputs() == "", "the start while busy is not made up for"
+        await host.write("MEM_BASE", 0x2000)
+        assert host.read("MEM_BASE") == 0x2000
+
+    play(script)
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        (("illegal",), 1),
+        (("read_error",), 2),
+        (("write_error",), 3),
+        (("illegal", "read_error", "write_error"), 1),
+        (("read_error", "write_error"), 2),
+        (("finished", "write_error"), 3),
+    ],
+)
+def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
+    faults: tuple[str, ...], status: int
+) -> None:
+    async def script(host: Host) -> None:
+        await host.write("IER", 2)
+        await host.write("GIE", 1)
+        await host.start()
+        for fault in faults:
+            host.ctx.set(getattr(host.dut, fault), 1)
+        await host.ctx.tick()
+        for fault in faults:
+            host.ctx.set(getattr(host.dut, fault), 0)
+        for _ in range(5):
+            assert host.outputs() == "halt"
+            assert host.read("ISR") == 0
+            await host.ctx.tick()
+        host.ctx.set(host.dut.quiet, 1)
+        assert host.outputs() == "clear halt"
+        await host.ctx.tick()
+        assert host.outputs() == "irq"
+        assert host.read("ISR") == 2
+        assert host.read("STATUS") == status
+        assert host.read("CTRL") == 0b100, "idle, not done"
+        await host.write("ISR", 2)
+        assert host.outputs() == ""
+        await host.start()
+        assert host.read("STATUS") == 0
+
+    play(script)
+
+
+@pytest.mark.parametrize("wait", [0, 1, 5])
+def test_a_soft_reset_ends_a_run_quietly_and_keeps_the_configuration(wait: int) -> None:
+    """Also when it comes right behind the start."""
+
+    async def script(host: Host) -> None:
+        for name, value in (("IER", 3), ("GIE", 1), ("COUNT", 9), ("MEM_BASE", 0x5000)):
+            await host.write(name, value)
+        await host.write("CTRL", 1)
+        for _ in range(wait):
+            await host.ctx.tick()
+        await host.write("CTRL", 0x10)
+        for _ in range(3):
+            assert host.outputs() == "halt"
+            await host.ctx.tick()
+        await host.pulse(host.dut.quiet)
+        assert host.outputs() == ""
+        values = {name: host.read(name) for name in ("CTRL", "ISR", "STATUS", "COUNT", "MEM_BASE")}
+        assert values == {"CTRL": 4, "ISR": 0, "STATUS": 0, "COUNT": 9, "MEM_BASE": 0x5000}
+
+    play(script)
+
+
+@pytest.mark.parametrize(("gie", "ier"), list(product((0, 1), range(4))))
+def test_the_interrupt_is_gated_and_each_cause_is_cleared_alone(gie: int, ier: int) -> None:
+    async def script(host: Host) -> None:
+        host.ctx.set(host.dut.quiet, 1)
+        await host.write("GIE", gie)
+        await host.write("IER", ier)
+        await host.start()
+        await host.pulse(host.dut.finished)
+        await host.start()
+        await host.pulse(host.dut.illegal)
+        await host.ctx.tick()
+        pending = 3
+        assert host.read("ISR") == pending
+        for acknowledge in (0, 1, 2):
+            await host.write("ISR", acknowledge)
+            pending &= ~acknowledge
+            assert host.read("ISR") == pending
+            assert (host.outputs() == "irq") == bool(gie and ier & pending)
+
+    play(script)
+
+
+def test_an_event_in_the_cycle_of_its_acknowledgement_is_not_lost() -> None:
+    async def script(host: Host) -> None:
+        await host.start()
+        host.put("ISR", 1)
+        await host.pulse(host.dut.finished)
+        assert host.read("ISR") == 1
+
+    play(script)
+
+
+def test_counters_count_their_own_event_during_the_run_only() -> None:
+    async def script(host: Host) -> None:
+        random = Random(1)
+        every = (1 << (len(COUNTERS) - 1)) - 1
+        for _ in range(2):
+            await host.pulse(host.dut.events, every)  # before the run
+            await host.write("CTRL", 1)
+            await host.pulse(host.dut.events, every)  # while it starts
+            expected = dict.fromkeys(COUNTERS, 0)
+            length = random.randint(5, 30)
+            for cycle in range(length):
+                events = random.getrandbits(len(COUNTERS) - 1)
+                assert host.ctx.get(host.dut.cycles) == cycle
+                assert host.ctx.get(host.dut.busy_cycles) == expected["CALC_BUSY"]
+                host.ctx.set(host.dut.finished, int(cycle == length - 1))
+                await host.pulse(host.dut.events, events)
+                expected["CYCLES"] += 1
+                for bit, name in enumerate(COUNTERS[1:]):
+                    expected[name] += events >> bit & 1
+            host.ctx.set(host.dut.finished, 0)
+            await host.pulse(host.dut.events, every)  # after it
+            assert {name: host.read(name) for name in COUNTERS} == expected
+
+    play(script)
+
+
+def test_tokens_can_be_taken_from_the_cycle_after_they_were_given() -> None:
+    dut = Semaphore()
+
+    async def bench(ctx: Any) -> None:
+        random = Random(3)
+        tokens = 0
+        for _ in range(300):
+            count = random.choice((0, 1, 2, 5))
+            ctx.set(dut.count, count)
+            give = random.randrange(2)
+            ctx.set(dut.give, give)
+            assert ctx.get(dut.enough) == (tokens >= count)
+            take = tokens >= count and random.random() < 0.6
+            ctx.set(dut.take, int(take))
+            await ctx.tick()
+            tokens += give - (count if take else 0)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()

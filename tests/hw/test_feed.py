@@ -1,0 +1,195 @@
+# amaranth: UnusedElaboratable=no
+"""LOAD, WEIGHTS, FETCH and parameter records: what enters, whatever the bus's width and mood."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from buses import Port
+from feed_scenarios import (
+    fetch,
+    instruction,
+    load,
+    load_job,
+    load_words,
+    parameters,
+    weights,
+    weights_job,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import Drive, Scenario, Sink, Source, Watch, run
+
+from tilewright.compiler.isa import Opcode, encode
+from tilewright.compiler.target import Target
+from tilewright.hw.fetch import QUEUE_DEPTH, FetchUnit
+from tilewright.hw.load import LoadUnit
+from tilewright.hw.weights import WeightsUnit
+
+SEEDS = st.integers(0, 1 << 32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_rectangles_arrive_with_their_padding_and_in_the_order_of_tokens(seed: int) -> None:
+    run(load(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_weight_streams_unpack_to_their_rows(seed: int) -> None:
+    run(weights(seed))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=SEEDS)
+def test_instructions_reach_their_units_in_order(seed: int) -> None:
+    run(fetch(seed))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=SEEDS)
+def test_each_store_gets_its_own_parameter_records(seed: int) -> None:
+    run(parameters(seed))
+
+
+@pytest.mark.parametrize("sides", range(16))
+def test_zeros_are_written_on_every_side_asked_for(sides: int) -> None:
+    """All sixteen combinations of padded sides, then a rectangle that is nothing but zeros."""
+    target = Target(rows=3, bus_bytes=4, burst_beats=4)
+    dut = LoadUnit(target)
+    random = Random(sides)
+    names = ("pad_top", "pad_bottom", "pad_left", "pad_right")
+    pads = {name: (sides >> bit & 1) * (bit + 1) for bit, name in enumerate(names)}
+    job, size = load_job(random, target, 0, rows=2, cols=3, bank_address=5, **pads)
+    zeros, _ = load_job(random, target, size, rows=0, cols=2, pad_top=2, pad_bottom=1)
+    memory = random.randbytes(256)
+    expected = load_words(job, memory, target, 12) + load_words(zeros, memory, target, 12)
+    written: list[Any] = []
+    cycles: list[int] = []
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.write_enable):
+            data = ctx.get(dut.write_data)
+            written.append((ctx.get(dut.write_address), [data[r] for r in range(3)]))
+            cycles.append(cycle)
+
+    port = Port(dut.transfer, dut.beats, memory, 4, random=random)
+    source = Source(dut.i, [job, zeros], random=random)
+    run(
+        Scenario(
+            dut=dut,
+            agents=[source, port, Watch(watch)],
+            done=lambda: len(written) >= len(expected),
+        )
+    )
+    assert written == expected
+    zero_cycles = cycles[-len(load_words(zeros, memory, target, 12)) :]
+    assert zero_cycles == list(range(zero_cycles[0], zero_cycles[-1] + 1)), "a zero a cycle"
+
+
+def test_a_pixel_is_written_in_every_cycle_when_the_bus_is_as_wide_as_a_pixel() -> None:
+    target = Target(rows=4, bus_bytes=4, burst_beats=4)
+    dut = LoadUnit(target)
+    random = Random(0)
+    jobs = [load_job(random, target, 0, rows=5, cols=6, pad_top=1, pad_right=2)[0]] * 2
+    cycles: list[int] = []
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.write_enable):
+            cycles.append(cycle)
+
+    port = Port(dut.transfer, dut.beats, random.randbytes(1024), 4, random=random)
+    source = Source(dut.i, list(jobs), random=random)
+    job = jobs[0]
+    width = job["pad_left"] + 8
+    words = width * (6 + job["pad_bottom"])
+    run(
+        Scenario(
+            dut=dut, agents=[source, port, Watch(watch)], done=lambda: len(cycles) == 2 * words
+        )
+    )
+    assert cycles[words - 1] - cycles[0] <= words + 2, "the first beats may come late, no other"
+    assert cycles[words] - cycles[words - 1] <= 2, "one cycle between two rectangles"
+
+
+@pytest.mark.parametrize("gather", [0, 1])
+@pytest.mark.parametrize("container", [0, 1, 2])
+def test_a_weight_row_leaves_in_every_cycle_when_the_bus_delivers(
+    gather: int, container: int
+) -> None:
+    """Also from the last row of one instruction to the first row of the next."""
+    target = Target(rows=4, cols=4, bus_bytes=8, burst_beats=1)
+    dut = WeightsUnit(target)
+    random = Random(0)
+    memory, jobs, count = b"", [], 0
+    for _ in range(3):
+        job, data, rows = weights_job(
+            random, target, len(memory), container=container, gather=gather, tiles=4
+        )
+        memory += data
+        jobs.append(job)
+        count += len(rows)
+    port = Port(dut.transfer, dut.beats, memory, 8, random=random)
+    sink = Sink(dut.o, random=random)
+    source = Source(dut.i, jobs, random=random)
+    # The rows wait until every beat that can has come, so that only the unit limits the pace.
+    hold = Drive(lambda ctx, cycle: setattr(sink, "open", cycle >= 60))
+    run(Scenario(dut=dut, agents=[hold, source, port, sink], done=lambda: len(sink.got) == count))
+    steps = [b - a for a, b in zip(sink.cycles, sink.cycles[1:], strict=False)]
+    assert sum(step - 1 for step in steps) <= 2, "at most a cycle between two instructions"
+
+
+@pytest.mark.parametrize("opcode", [0, 7, 15])
+def test_an_unknown_opcode_stops_dispatching_for_good(opcode: int) -> None:
+    target = Target(bus_bytes=8)
+    dut = FetchUnit(target)
+    good = encode(Opcode.STAMP, address=8)
+    memory = good * 2 + opcode.to_bytes(64, "little") + good * 3
+    random = Random(opcode)
+    port = Port(dut.transfer, dut.beats, memory, 8, random=random)
+    sinks = [Sink(getattr(dut, n), random=random) for n in ("load", "weights", "calc", "store")]
+    illegal: list[int] = []
+
+    def start(ctx: Any, cycle: int) -> None:
+        ctx.set(dut.start, int(cycle == 0))
+        ctx.set(dut.count, 6)
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.illegal):
+            illegal.append(cycle)
+
+    run(
+        Scenario(
+            dut=dut,
+            agents=[Drive(start), port, *sinks, Watch(watch)],
+            done=lambda: bool(illegal),
+            linger=40,
+        )
+    )
+    assert illegal == list(range(illegal[0], illegal[0] + 40)), "stays set"
+    assert [len(sink.got) for sink in sinks] == [0, 0, 0, 2]
+
+
+def test_a_unit_that_does_not_take_its_instructions_stops_the_others_only_when_its_queue_is_full() -> (
+    None
+):
+    target = Target(bus_bytes=64, burst_beats=4)
+    dut = FetchUnit(target)
+    stuck = encode(Opcode.LOAD)
+    memory = stuck * QUEUE_DEPTH + encode(Opcode.CALC) + stuck * 3 + encode(Opcode.CALC)
+    random = Random(0)
+    port = Port(dut.transfer, dut.beats, memory, 64, random=random)
+    calc = Sink(dut.calc, random=random)
+    count = len(memory) // 64
+
+    def start(ctx: Any, cycle: int) -> None:
+        ctx.set(dut.start, int(cycle == 0))
+        ctx.set(dut.count, count)
+
+    run(
+        Scenario(dut=dut, agents=[Drive(start), port, calc], done=lambda: bool(calc.got), linger=60)
+    )
+    assert calc.got == [instruction(Opcode.CALC)], "the second waits behind the full queue"
