@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tilewright.compiler.registers import ID_WORD, REGISTERS
 from tilewright.compiler.target import Target
-from tilewright.docs import registers_page
 from tilewright.outputs import to_json
 
 __all__ = ["hardware_text", "register_header", "register_json", "write_hardware"]
@@ -28,6 +27,8 @@ def hardware_text(target: Target) -> str:
 
 def write_hardware(target: Target, folder: Path) -> list[str]:
     """Write the accelerator's files into `folder`, which exists; returns their names."""
+    from tilewright.docs import registers_page  # also run as a program: not imported with us
+
     text = hardware_text(target)
     files = {
         f"{target.prefix}.v": text,
