@@ -83,6 +83,7 @@ def build_simulation(
     simulator: str = "verilator",
     waves: bool = False,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    optimise: bool = True,
 ) -> SimBuild:
     """Compile the accelerator with the whole-network bench, or find it compiled.
 
@@ -94,6 +95,7 @@ def build_simulation(
     simulator : "verilator" or "icarus"
     waves : make waveforms possible (slower)
     memory_bytes : size of the memory model
+    optimise : as for `compile_verilog`; without, short runs are over sooner
 
     Raises
     ------
@@ -117,6 +119,7 @@ def build_simulation(
             "BUS_BYTES": target.bus_bytes,
             "BEATS": memory_bytes // target.bus_bytes,
         },
+        optimise=optimise,
     )
     return SimBuild(
         simulator=build.simulator,
