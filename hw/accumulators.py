@@ -24,7 +24,7 @@ ACCUMULATE_LATENCY = 4
 
 
 def sum_layout(target: Target) -> data.StructLayout:
-    """What happens to a column's sum: valid, accumulator address, half, overwrite, last of all."""
+    """What happens to a column's sum: valid, accumulator address, half, overwrite."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -63,8 +63,8 @@ class AccumulatorColumn(wiring.Component):
         Two cycles ahead of `psum`; passed to the next column one cycle later.
     psum : ``In(signed(psum_bits))``
         The column's sum.
-    drain_half, drain_address : ``In``
-        What STORE reads.
+    drain_half, drain_active, drain_address : ``In``
+        What STORE reads, and whether it reads at all.
     drain_step : ``In(1)``
         Advance the two-stage read; the other half goes on accumulating.
     drained : ``Out(signed(acc_bits))``

@@ -105,10 +105,10 @@ class SystolicArray(wiring.Component):
 
     Members
     -------
-    activations : ``In(signed(act_bits)).array(R)``
+    activations : ``In(ArrayLayout(signed(act_bits), R))``
         Left edge.
-    swap, capture : ``In(1).array(R)``
-        See :class:`ArrayRow`.
+    swap, capture : ``In(R)``
+        A bit for each row, see :class:`ArrayRow`.
     weights : ``In(ArrayLayout(signed(weight_bits), C))``
         One row of a weight tile.
     psums : ``Out(ArrayLayout(signed(psum_bits), C))``

@@ -34,7 +34,7 @@ class BankRow(wiring.Component):
     -------
     pixel_in, pixel_out : pixel_layout
         Pixel travelling down, one row a cycle.
-    word_in, word_out : ``{"valid": 1, "offset": 16}``
+    word_in, word_out : ``{"valid": 1, "offset": address}``
         Weight words' offsets travelling down, one row a cycle.
     write_enable, write_address, write_data
         Port of the LOAD unit.

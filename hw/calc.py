@@ -141,7 +141,7 @@ class CalcUnit(wiring.Component):
     pixel : ``Out(pixel_layout(target))``
         To the banks.
     control : ``Out(sum_layout(target))``
-        To the accumulators, aligned with the sums.
+        To the accumulators, two cycles ahead of column 0's sum.
     give_from_load, give_from_store : ``In(1)``
         Tokens for this unit.
     give_load, give_store : ``Out(1)``

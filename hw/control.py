@@ -20,8 +20,9 @@ class Control(wiring.Component):
     """The register file, and what the host starts and stops with it.
 
     A run begins with `clear` for one cycle, which resets every unit, and then `start`. A fault
-    (illegal instruction, bus error) or a soft reset first halts the bus, waits until no burst is
-    under way, and then clears the units; the configuration stays.
+    (illegal instruction, bus error) or a soft reset in a run first halts the bus, waits until no
+    burst is under way, and then clears the units; the configuration stays. It cannot be written
+    while a run lasts.
 
     Members
     -------

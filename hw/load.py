@@ -146,7 +146,7 @@ class LoadUnit(wiring.Component):
     write_enable, write_address, write_data : ``Out``
         To the banks.
     busy : ``Out(1)``
-        An instruction is under way.
+        An instruction is there, waiting for tokens or under way.
     """
 
     def __init__(self, target: Target) -> None:

@@ -28,7 +28,7 @@ _RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved
 
 
 class ParameterLoader(wiring.Component):
-    """Fetches each STORE's parameter records ahead and holds them while they are in use.
+    """Takes each STORE's parameter records and holds them until the next STORE starts.
 
     Members
     -------

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from targets import TINY, need
@@ -58,7 +59,7 @@ def mutated(name: str) -> str:
 
 
 @cache
-def programs() -> list[tuple[Job, dict[str, object]]]:
+def programs() -> list[tuple[Job, dict[str, Any]]]:
     """What every design runs, and the values that must come out."""
     found = []
     for seed in SEEDS:
