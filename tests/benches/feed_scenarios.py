@@ -1,4 +1,4 @@
-"""Scenarios of what feeds the array: LOAD, WEIGHTS, FETCH and the parameter records."""
+"""Scenarios of what feeds the array: LOAD and WEIGHTS."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from bus_scenarios import CHANCES
 from buses import Port, transferred
 from streams import Drive, Scenario, Sink, Source, Watch, bits_of
 
-from tilewright.compiler.isa import FIELDS, Opcode, encode
+from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.load import LoadUnit
-from tilewright.hw.store import ParameterLoader
 from tilewright.hw.weights import WeightsUnit
 
-__all__ = ["fetch", "instruction", "load", "load_job", "parameters", "weights", "weights_job"]
+__all__ = [
+    "BUSES",
+    "instruction",
+    "latency",
+    "load",
+    "load_job",
+    "load_words",
+    "weights",
+    "weights_job",
+]
 
 BUSES = (1, 2, 4, 8, 16, 64)
 
@@ -241,124 +248,4 @@ def weights(seed: int) -> Scenario:
         done=lambda: len(sink.got) >= len(expected),
         check=check,
         limit=40000,
-    )
-
-
-def fetch(seed: int) -> Scenario:
-    """A program's instructions reach the units that their opcodes name, in order."""
-    random = Random(seed)
-    target = Target(bus_bytes=random.choice(BUSES), burst_beats=1)
-    dut = FetchUnit(target)
-    routes = {
-        Opcode.LOAD: "load",
-        Opcode.WEIGHTS: "weights",
-        Opcode.CALC: "calc",
-        **dict.fromkeys((Opcode.STORE, Opcode.STAMP, Opcode.FINISH), "store"),
-    }
-    address = 4096 * random.randrange(3)
-    memory = bytes(address)
-    expected: dict[str, list[Any]] = {name: [] for name in routes.values()}
-    count = random.randint(1, 20)
-    for _ in range(count):
-        opcode = random.choice(list(routes))
-        fields = {
-            f.name: random.getrandbits(f.bits) - (f.signed << (f.bits - 1)) for f in FIELDS[opcode]
-        }
-        fields["opcode"] = int(opcode)
-        name = routes[opcode]
-        encoded = encode(opcode, **{k: v for k, v in fields.items() if k != "opcode"})
-        memory += encoded
-        expected[name].append(int.from_bytes(encoded, "little") if name == "store" else fields)
-    port = Port(
-        dut.transfer,
-        dut.beats,
-        memory,
-        target.bus_bytes,
-        random=random,
-        chance=random.choice(CHANCES),
-        latency=latency(random),
-    )
-    sinks = {
-        name: Sink(getattr(dut, name), chance=random.choice(CHANCES), random=random)
-        for name in expected
-    }
-
-    def start(ctx: Any, cycle: int) -> None:
-        ctx.set(dut.start, int(cycle == 2))
-        ctx.set(dut.address, address)
-        ctx.set(dut.count, count)
-
-    def watch(ctx: Any, cycle: int) -> None:
-        assert not ctx.get(dut.illegal)
-
-    def check() -> None:
-        assert transferred(port.transfers.got) == [(address, count * 64 // target.bus_bytes)]
-        for name, sink in sinks.items():
-            assert sink.got == expected[name]
-
-    return Scenario(
-        dut=dut,
-        agents=[Drive(start), port, *sinks.values(), Watch(watch)],
-        done=lambda: sum(len(sink.got) for sink in sinks.values()) >= count,
-        check=check,
-        limit=40000,
-    )
-
-
-def parameters(seed: int) -> Scenario:
-    """Each start takes the next C records, whatever the bus; they hold until the next start."""
-    random = Random(seed)
-    target = Target(
-        cols=random.randint(1, 9),
-        acc_bits=random.randint(24, 48),
-        bus_bytes=random.choice(BUSES),
-        burst_beats=1,
-    )
-    dut = ParameterLoader(target)
-    bus, groups = target.bus_bytes, 4
-    top = 1 << (target.acc_bits - 1)
-    expected, beats = [], []
-    for _ in range(groups):
-        records = [(random.randrange(-top, top), random.randrange(64)) for _ in range(target.cols)]
-        expected.append(([bias for bias, _ in records], [shift for _, shift in records]))
-        data = b"".join(
-            (bias & ((1 << 48) - 1)).to_bytes(6, "little") + bytes((shift, 0))
-            for bias, shift in records
-        )
-        data += random.randbytes(-len(data) % bus)
-        beats += [int.from_bytes(data[at : at + bus], "little") for at in range(0, len(data), bus)]
-    source = Source(dut.beats, beats, chance=random.choice(CHANCES), random=random)
-    seen: list[Any] = []
-    state = {"next": 0, "busy": False, "read": False}
-
-    def start(ctx: Any, cycle: int) -> None:
-        go = not state["busy"] and not state["read"] and state["next"] < groups
-        go = go and random.random() < 0.3
-        ctx.set(dut.start, int(go))
-        if go:
-            state["busy"] = True
-            state["next"] += 1
-
-    def watch(ctx: Any, cycle: int) -> None:
-        if state["read"]:
-            seen.append(
-                (
-                    [ctx.get(dut.bias[c]) for c in range(target.cols)],
-                    [ctx.get(dut.shift[c]) for c in range(target.cols)],
-                )
-            )
-            state["read"] = False
-        if state["busy"] and ctx.get(dut.done):
-            state["busy"], state["read"] = False, True
-
-    def check() -> None:
-        assert seen == expected
-        assert not source.items
-
-    return Scenario(
-        dut=dut,
-        agents=[Drive(start), source, Watch(watch)],
-        done=lambda: len(seen) >= groups,
-        check=check,
-        limit=20000,
     )

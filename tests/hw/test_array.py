@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from array_scenarios import accumulators, array, banks, multiplier
+from accumulator_scenarios import accumulators
+from array_scenarios import array, banks, multiplier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run

@@ -8,19 +8,11 @@ from typing import Any
 
 import pytest
 from buses import Port
-from feed_scenarios import (
-    fetch,
-    instruction,
-    load,
-    load_job,
-    load_words,
-    parameters,
-    weights,
-    weights_job,
-)
+from feed_scenarios import instruction, load, load_job, load_words, weights, weights_job
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Drive, Scenario, Sink, Source, Watch, run
+from word_scenarios import fetch, parameters
 
 from tilewright.compiler.isa import Opcode, encode
 from tilewright.compiler.target import Target

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from drain_scenarios import drain, lanes, rows, stamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_scenarios import drain, lanes, rows, stamp, store
+from store_scenarios import store
 from streams import run
 
 SEEDS = st.integers(0, 1 << 32)

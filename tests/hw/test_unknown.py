@@ -19,10 +19,13 @@ from tilewright.sim.unit import run_bench
 
 SCENARIOS = [
     *(("bus_scenarios", name) for name in ("splitter", "reader", "writer")),
-    *(("array_scenarios", name) for name in ("multiplier", "array", "banks", "accumulators")),
-    *(("feed_scenarios", name) for name in ("load", "weights", "fetch", "parameters")),
+    *(("array_scenarios", name) for name in ("multiplier", "array", "banks")),
+    *(("feed_scenarios", name) for name in ("load", "weights")),
     *(("calc_scenarios", name) for name in ("walker", "loader", "calc")),
-    *(("store_scenarios", name) for name in ("drain", "rows", "lanes", "stamp", "store")),
+    *(("store_scenarios", name) for name in ("drain", "rows", "lanes", "stamp")),
+    *(("word_scenarios", name) for name in ("fetch", "parameters")),
+    ("accumulator_scenarios", "accumulators"),
+    ("store_scenarios", "store"),
     ("control_scenarios", "registers"),
 ]
 

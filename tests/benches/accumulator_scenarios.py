@@ -1,0 +1,115 @@
+"""Scenarios of the accumulators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from array_scenarios import edge_or_random, small_target
+from streams import Drive, Scenario, Sink, Source
+
+from tilewright.compiler.target import Target
+from tilewright.hw.accumulators import ACCUMULATE_LATENCY, Accumulators
+
+__all__ = ["accumulators"]
+
+
+@dataclass
+class Pass:
+    """Accumulators of one half written in one go: address, overwrite, and the columns' sums."""
+
+    half: int
+    items: list[tuple[int, bool, list[int]]]
+
+
+def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
+    """Passes over alternating halves; an address comes again after the latency at the earliest."""
+    passes = []
+    for number in range(count):
+        pixels = random.randint(1, target.acc_depth)
+        base = random.randrange(target.acc_depth - pixels + 1)
+        items: list[tuple[int, bool, list[int]]] = []
+        for tile in range(random.randint(1, 3)):
+            for n in range(max(pixels, ACCUMULATE_LATENCY)):
+                if n < pixels:
+                    sums = [edge_or_random(random, target.psum_bits) for _ in range(target.cols)]
+                    items.append((base + n, tile == 0, sums))
+                else:
+                    items.append((-1, False, []))
+        passes.append(Pass(half=number % 2, items=items))
+    return passes
+
+
+def accumulators(seed: int) -> Scenario:
+    """While one half accumulates, the other is read out, with any pauses, and gives its sums."""
+    random = Random(seed)
+    target = small_target(random)
+    dut = Accumulators(target)
+    passes = random_passes(random, target, 4)
+    wrap = 1 << target.acc_bits
+    plan: dict[int, tuple[int, int, bool, list[int]]] = {}  # cycle: half, address, first, sums
+    state = [[[0] * target.cols for _ in range(target.acc_depth)] for _ in range(2)]
+    drains: list[tuple[int, int, list[dict[str, int]], list[list[int]]]] = []
+    at = 0
+    for item in passes:
+        begin = at
+        for address, first, sums in item.items:
+            if address >= 0:
+                plan[at] = (item.half, address, first, sums)
+                old = state[item.half][address]
+                kept = [0 if first else value for value in old]
+                state[item.half][address] = [
+                    (a + b + wrap // 2) % wrap - wrap // 2 for a, b in zip(kept, sums, strict=True)
+                ]
+            at += 1 if random.random() < 0.8 or address < 0 else 2
+        at += target.cols + ACCUMULATE_LATENCY
+        written = sorted({address for address, _, _ in item.items if address >= 0})
+        reads = [random.choice(written) for _ in range(random.randint(1, 20))]
+        requests = [
+            {
+                "address": address,
+                "first": random.randrange(2),
+                "last": random.randrange(2),
+                "tag": random.randrange(4),
+            }
+            for address in reads
+        ]
+        drains.append((at, item.half, requests, [state[item.half][a][:] for a in reads]))
+        # The next pass goes to the other half; the one after waits for this drain.
+        if item.half:
+            at = max(at, begin) + 14 * 20
+    source = Source(dut.request, chance=random.choice((0.4, 1.0)), random=random)
+    sink = Sink(dut.drained, chance=random.choice((0.3, 0.8, 1.0)), random=random)
+    wanted = [
+        {"accs": accs, "first": r["first"], "last": r["last"], "tag": r["tag"]}
+        for _, _, requests, values in drains
+        for r, accs in zip(requests, values, strict=True)
+    ]
+    waiting = list(drains)
+    idle = {"valid": 0, "address": 0, "half": 0, "first": 0}
+    given = [0]
+
+    def drive(ctx: Any, cycle: int) -> None:
+        half, address, first, _ = plan.get(cycle, (0, 0, False, []))
+        active = cycle in plan
+        fields = {"valid": 1, "address": address, "half": half, "first": int(first)}
+        ctx.set(dut.control, fields if active else idle)
+        junk = edge_or_random(random, target.psum_bits)
+        earlier = [plan.get(cycle - 2 - c) for c in range(target.cols)]
+        ctx.set(dut.psums, [item[3][c] if item else junk for c, item in enumerate(earlier)])
+        if waiting and cycle >= waiting[0][0] and len(sink.got) == given[0]:
+            _, half, requests, _ = waiting.pop(0)
+            ctx.set(dut.drain_half, half)
+            source.items += requests
+            given[0] += len(requests)
+
+    def check() -> None:
+        assert sink.got == wanted
+
+    return Scenario(
+        dut=dut,
+        agents=[Drive(drive), source, sink],
+        done=lambda: not waiting and len(sink.got) >= len(wanted),
+        check=check,
+    )
