@@ -1,4 +1,7 @@
-"""The memory bus of the cycle model: readers with credit, one in-order channel, the writer."""
+"""The memory bus of the cycle model: readers with credit, one in-order channel, the writer.
+
+Times are cycles: something at time t happens in cycle t. What a register delays shows one later.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from dataclasses import dataclass
 from tilewright.compiler.events import Condition, Kernel, Process
 from tilewright.compiler.target import Target
 
-__all__ = ["Channel", "Latencies", "MemoryTiming", "Reader", "Writer"]
+__all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
+
+FIFO_LATENCY = 2
+"""From a beat on the bus to the reader's consumer: through a buffered FIFO."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +24,11 @@ class MemoryTiming:
 
     Attributes
     ----------
-    latency : cycles from a read burst's address to its first beat
-    write_latency : cycles from a write burst's last beat to its response
+    latency : a read burst's first beat comes 1 + latency cycles after its address
+    write_latency : a response comes 1 + write_latency cycles after its burst's last beat
     outstanding : read bursts, and write bursts, that the memory accepts ahead
-    shared : reads and writes share one data path, as in a DRAM controller
+    shared : reads and writes share one data path, as in a DRAM controller. Whose beat comes first
+        is not followed beat by beat: a write delays the reads after those under way.
     """
 
     latency: int = 50
@@ -30,84 +37,44 @@ class MemoryTiming:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latencies:
-    """Pipeline latencies of the hardware, in cycles, fitted to RTL runs.
-
-    Attributes
-    ----------
-    split : from a transfer to its first burst's request
-    grant : from a granted request to its address on the bus
-    deliver : from a beat on the bus to the reader's consumer
-    unpack : from a weight beat to its row at the array, and to the count of rows
-    dispatch : from a complete instruction to its unit
-    write_word : from a feature-map beat to its word's write
-    token : from a token given to what it lets start
-    calc_drain : from an instruction's last pixel to its token, besides R, C and the multiplier
-    store_pipe : from an accumulator's read to its beat's write, without LeakyReLU
-    leaky_pipe : what LeakyReLU's hardware adds to that
-    store_done : from the last beat written to the next STORE, which starts before it has gone
-    params : from the last parameter record to the wait for the accumulators
-    min_tile : least cycles of a tile
-    stamp : from the last response to the stamped cycle
-    start : from the start to the first instruction request
-    """
-
-    split: int = 2
-    grant: int = 2
-    deliver: int = 2
-    unpack: int = 1
-    dispatch: int = 3
-    write_word: int = 0
-    token: int = 0
-    calc_drain: int = 8
-    store_pipe: int = 6
-    leaky_pipe: int = 3
-    store_done: int = -2
-    params: int = 2
-    min_tile: int = 4
-    stamp: int = 2
-    start: int = 0
-
-
 class Channel:
     """The read channels: round-robin over the readers, data in the order of the requests."""
 
     ORDER_DEPTH = 16
 
-    def __init__(self, kernel: Kernel, timing: MemoryTiming, latencies: Latencies) -> None:
-        self._kernel, self._timing, self._latencies = kernel, timing, latencies
+    def __init__(self, kernel: Kernel, timing: MemoryTiming) -> None:
+        self._kernel, self._timing = kernel, timing
         self.readers: list[Reader] = []
         self.wake = Condition(kernel)
         self.free = 0
         self.beats = 0
-        self._under_way: deque[int] = deque()
+        self._last_beats: deque[int] = deque()
         self._last = 0
 
     def process(self) -> Process:
         """Grant one burst a cycle to the next reader that asks."""
-        kernel = self._kernel
+        kernel, ahead = self._kernel, self._timing.outstanding
         while True:
-            while self._under_way and self._under_way[0] <= kernel.now:
-                self._under_way.popleft()
-            if len(self._under_way) >= self.ORDER_DEPTH:
-                yield self._under_way[0]
-                continue
+            if len(self._last_beats) >= self.ORDER_DEPTH:
+                oldest = self._last_beats.popleft()
+                if oldest + 1 > kernel.now:
+                    yield oldest + 1
             reader = self._choose()
             if reader is None:
                 yield self.wake
                 continue
             length = reader.granted()
-            accepted = kernel.now + self._latencies.grant
-            if len(self._under_way) >= self._timing.outstanding:
-                accepted = max(accepted, self._under_way[-self._timing.outstanding] + 1)
-            start = max(accepted + self._timing.latency, self.free)
+            # The address stands on the bus from the next cycle until the memory takes it, which
+            # it does while fewer bursts than it accepts ahead are unfinished.
+            accepted = kernel.now + 1
+            if len(self._last_beats) >= ahead:
+                accepted = max(accepted, self._last_beats[-ahead])
+            start = max(accepted + 1 + self._timing.latency, self.free)
             self.free = start + length
             self.beats += length
-            self._under_way.append(self.free)
-            reader.arrives(start + self._latencies.deliver, length)
-            # The address register holds one burst until the memory accepts it.
-            yield max(kernel.now + 1, accepted - self._latencies.grant + 1)
+            self._last_beats.append(self.free - 1)
+            reader.arrives(start + FIFO_LATENCY, length)
+            yield accepted
 
     def _choose(self) -> Reader | None:
         count = len(self.readers)
@@ -126,50 +93,62 @@ class Reader:
         self._kernel, self._channel = kernel, channel
         self._bus = target.bus_bytes
         self._longest, depth = target.readers[name]
-        self._bursts: deque[int] = deque()
         self.depth = self._room = depth
-        self._next_ask = 0
+        self._request: tuple[int, int] | None = None  # beats, first cycle
+        self._transfer: tuple[int, int] | None = None
+        self._changed = Condition(kernel)
         self._ends: list[int] = []
         self._starts: list[int] = []
         self._total = 0
-        self._base = 0
         self.arrived = Condition(kernel)
-        self._split = Condition(kernel)
         channel.readers.append(self)
 
-    def transfer(self, address: int, beats: int, split: int) -> Process:
-        """Hand a transfer over; goes on when the splitter has cut it all."""
-        ask = self._kernel.now + split
-        while beats:
-            while self._bursts:
-                yield self._split
-                ask = max(ask, self._kernel.now + 1)
-            room = (4096 - address % 4096) // self._bus
-            length = min(beats, self._longest, room)
-            self._next_ask = ask
-            self._bursts.append(length)
-            self._kernel.schedule(ask, self._channel.wake.notify)
-            beats -= length
-            address += length * self._bus
-        yield ask
+    def offer(self, address: int, beats: int) -> Process:
+        """Wait until the splitter takes the transfer; goes on in that cycle."""
+        while self._transfer is not None:
+            yield self._changed
+        self._transfer = (address, beats)
+        self._changed.notify()
+
+    def process(self) -> Process:
+        """Cut transfers: a burst a cycle, when the one before it has been granted."""
+        kernel = self._kernel
+        while True:
+            while self._transfer is None:
+                yield self._changed
+            address, beats = self._transfer
+            yield kernel.now + 1
+            while beats:
+                while self._request is not None:
+                    yield self._changed
+                room = (4096 - address % 4096) // self._bus
+                length = min(beats, self._longest, room)
+                self._request = (length, kernel.now + 1)
+                kernel.schedule(kernel.now + 1, self._channel.wake.notify)
+                beats -= length
+                address += length * self._bus
+                yield kernel.now + 1
+            self._transfer = None
+            self._changed.notify()
 
     def asks(self) -> bool:
         """Whether a burst is requested now."""
-        return (
-            bool(self._bursts)
-            and self._kernel.now >= self._next_ask
-            and self._room >= self._bursts[0]
-        )
+        if self._request is None:
+            return False
+        length, since = self._request
+        return self._kernel.now >= since and self._room >= length
 
     def granted(self) -> int:
         """The request is taken; beats of it."""
-        length = self._bursts.popleft()
+        assert self._request is not None
+        length = self._request[0]
+        self._request = None
         self._room -= length
-        self._split.notify()
+        self._changed.notify()
         return length
 
     def arrives(self, start: int, length: int) -> None:
-        """The burst's beats will arrive one a cycle from `start` on."""
+        """The consumer will see the burst's beats, one a cycle from `start` on."""
         self._total += length
         self._starts.append(start - (self._total - length))
         self._ends.append(self._total)
@@ -180,17 +159,17 @@ class Reader:
         return beat < self._total
 
     def time_of(self, beat: int) -> int:
-        """When beat number `beat` arrives."""
+        """When the consumer sees beat number `beat`."""
         index = bisect_left(self._ends, beat + 1)
         return self._starts[index] + beat
 
     def release(self, time: int, beats: int) -> None:
-        """The consumer will have taken `beats` more beats at `time`."""
+        """`beats` more beats have left the FIFO by `time`."""
         self._kernel.schedule(time, lambda: self._free(beats))
 
     def _free(self, beats: int) -> None:
         self._room += beats
-        if self._bursts:
+        if self._request is not None:
             self._channel.wake.notify()
 
 
@@ -206,28 +185,31 @@ class Writer:
         self.beats = 0
         self.last_response = 0
 
-    def write(self, address: int, beats: int, first: int, last: int) -> int:
-        """Write a row whose beats become ready evenly between `first` and `last`.
+    def write(self, address: int, ready: list[int], announced: int) -> int:
+        """Write beats that become ready at the times `ready`.
 
-        Returns when its last beat has gone.
+        `announced` is the cycle in which the first burst's address can stand on the bus. Returns
+        the cycle of the last beat.
         """
-        gone, done = first, 0
-        rate = (last - first) / max(beats - 1, 1)
-        self.beats += beats
-        while done < beats:
+        timing = self._timing
+        done = 0
+        gone = self._free - 1
+        while done < len(ready):
             room = (4096 - address % 4096) // self._target.bus_bytes
-            length = min(beats - done, self._target.burst_beats, room)
-            start = max(gone, self._free, int(first + done * rate))
-            if len(self._responses) >= min(self.PENDING, self._timing.outstanding):
-                start = max(start, self._responses.popleft() + 2)
-            if self._timing.shared:
-                start = max(start, self._channel.free)
-            done += length
-            gone = max(start + length, int(first + (done - 1) * rate) + 1)
-            if self._timing.shared:
-                self._channel.free = gone
-            self._free = gone
-            self.last_response = gone + self._timing.write_latency
+            length = min(len(ready) - done, self._target.burst_beats, room)
+            accepted = announced
+            if len(self._responses) >= min(self.PENDING, timing.outstanding):
+                accepted = max(accepted, self._responses.popleft())
+            # Beats go one a cycle from the cycle after the address on, when they are there.
+            for beat in ready[done : done + length]:
+                gone = max(gone + 1, beat, accepted + 1)
+                if timing.shared and gone < self._channel.free:
+                    # The memory serves both in turn; the reads that follow come a beat later.
+                    self._channel.free += 1
+            self.last_response = max(gone + 1 + timing.write_latency, self.last_response + 1)
             self._responses.append(self.last_response)
+            done += length
             address += length * self._target.bus_bytes
+        self._free = gone + 1
+        self.beats += len(ready)
         return gone

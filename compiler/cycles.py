@@ -1,19 +1,18 @@
 """The cycle model: what a program will take on the hardware, transaction by transaction.
 
 Four units, the instruction fetch and the bus run as processes of a discrete-event simulation; a
-step is a weight tile, a row of a feature map or a burst, never a cycle. Pipeline latencies stand in
-`Latencies`.
+step is a weight tile, a row of a feature map or a burst, never a cycle.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tilewright.compiler.bus import Latencies, MemoryTiming
+from tilewright.compiler.bus import MemoryTiming
 from tilewright.compiler.pipeline import Pipeline
 from tilewright.compiler.program import Program
 
-__all__ = ["CycleReport", "Latencies", "MemoryTiming", "RegionCycles", "predict"]
+__all__ = ["CycleReport", "MemoryTiming", "RegionCycles", "predict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +54,14 @@ class CycleReport:
 def predict(
     program: Program,
     memory: MemoryTiming = MemoryTiming(),  # noqa: B008 (frozen)
-    latencies: Latencies = Latencies(),  # noqa: B008 (frozen)
 ) -> CycleReport:
     """Predict the cycles of a program.
 
     Parameters
     ----------
     memory : the memory behind the bus
-    latencies : the hardware's pipelines
     """
-    model = Pipeline(program, memory, latencies)
+    model = Pipeline(program, memory)
     model.kernel.run()
     assert len(model.ends) == len(program.regions), "the model came to a standstill"
     assert model.finished, "the model did not reach FINISH"

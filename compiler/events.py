@@ -86,17 +86,26 @@ class Tokens:
 
 
 class Queue:
-    """A bounded queue."""
+    """A bounded queue with one producer and one consumer.
+
+    An item put in cycle t is seen from t + 1 on; the room that dropping one makes, too.
+    """
 
     def __init__(self, kernel: Kernel, depth: int) -> None:
+        self._kernel = kernel
         self._depth = depth
+        self._level = 0
         self._items: deque[Any] = deque()
         self._changed = Condition(kernel)
 
     def put(self, item: Any) -> Process:
         """Wait for room and append."""
-        while len(self._items) >= self._depth:
+        while self._level >= self._depth:
             yield self._changed
+        self._level += 1
+        self._kernel.schedule(self._kernel.now + 1, lambda: self._show(item))
+
+    def _show(self, item: Any) -> None:
         self._items.append(item)
         self._changed.notify()
 
@@ -109,7 +118,12 @@ class Queue:
         """Item at the head."""
         return self._items[0]
 
-    def drop(self) -> None:
-        """Remove the head."""
+    def drop(self) -> Process:
+        """Remove the head; goes on in the next cycle, in which the next item is seen."""
         self._items.popleft()
+        self._kernel.schedule(self._kernel.now + 1, self._make_room)
+        yield self._kernel.now + 1
+
+    def _make_room(self) -> None:
+        self._level -= 1
         self._changed.notify()

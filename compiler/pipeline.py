@@ -1,17 +1,28 @@
-"""The units of the cycle model: fetch, LOAD, WEIGHTS, CALC and STORE as processes."""
+"""The units of the cycle model: fetch, LOAD, WEIGHTS, CALC and STORE as processes.
+
+Each process follows the state machine of its unit in hw/: the comments name the cycles that its
+registers cost. Only rows, tiles and bursts are stepped through, never single cycles.
+"""
 
 from __future__ import annotations
 
-from tilewright.compiler.bus import Channel, Latencies, MemoryTiming, Reader, Writer
+from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.events import Condition, Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
-from tilewright.compiler.program import Program
+from tilewright.compiler.program import STAMP_BYTES, Program
 from tilewright.compiler.tokens import unit_of
 
 __all__ = ["Pipeline"]
 
 Fields = dict[str, int]
 UNIT_QUEUE = 4
+INNER_QUEUE = 2
+TO_PACKER = 3
+"""From an accumulator's read to the post-processing: two for the memory, one for pooling."""
+CALC_DRAIN = 8
+"""From an instruction's last pixel to its token, besides R, C and the multiplier."""
+MIN_TILE = 4
+"""Least cycles of a tile: the accumulators' latency."""
 
 
 class Pipeline:
@@ -21,18 +32,13 @@ class Pipeline:
     unit's working cycles by region.
     """
 
-    def __init__(self, program: Program, memory: MemoryTiming, latencies: Latencies) -> None:
+    def __init__(self, program: Program, memory: MemoryTiming) -> None:
         self.program, self.target = program, program.target
-        self.memory, self.lat = memory, latencies
         self.kernel = kernel = Kernel()
-        self.channel = Channel(kernel, memory, latencies)
+        self.channel = Channel(kernel, memory)
         target = program.target
-        self.array_drain = (
-            target.rows + target.cols + target.multiplier_stages + latencies.calc_drain
-        )
-        self.store_pipe = latencies.store_pipe + latencies.leaky_pipe * target.leaky
-        self.param_beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
-        self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
+        bus = target.bus_bytes
+        self.fetch_beats = max(INSTRUCTION_BYTES // bus, 1)
         self.readers = {name: Reader(kernel, self.channel, target, name) for name in target.readers}
         self.writer = Writer(target, memory, self.channel)
         self.queues = {
@@ -51,13 +57,14 @@ class Pipeline:
         self.busy: dict[str, dict[int, int]] = {"calc": {}, "load": {}, "store": {}}
         self.ends: list[int] = []
         self.finished = 0
-        self.loads = Queue(kernel, 2)
-        self.streams = Queue(kernel, 2)
-        self.stores = Queue(kernel, 2)
-        self.prepared = Queue(kernel, 1)
+        self.loads = Queue(kernel, INNER_QUEUE)
+        self.streams = Queue(kernel, INNER_QUEUE)
+        self.stores = Queue(kernel, INNER_QUEUE)
+        self.slot = _Slot(kernel)
         self.tiles = _TileSlot(kernel)
         for process in (
             self.channel.process(),
+            *(reader.process() for reader in self.readers.values()),
             self._fetch_request(),
             self._fetch(),
             self._load_request(),
@@ -75,14 +82,15 @@ class Pipeline:
         self.busy[unit][region] = self.busy[unit].get(region, 0) + cycles
 
     def _fetch_request(self) -> Process:
-        yield self.lat.start
+        yield 1  # the start pulse is in cycle 0
         beats = self.program.count * self.fetch_beats
-        yield from self.readers["fetch"].transfer(self.program.instructions, beats, self.lat.split)
+        yield from self.readers["fetch"].offer(self.program.instructions, beats)
 
     def _fetch(self) -> Process:
-        """Decode instructions as they arrive and hand them to the units' queues."""
-        reader, image = self.readers["fetch"], self.program.image
+        """Assemble instructions and hand them to the units' queues."""
+        kernel, reader, image = self.kernel, self.readers["fetch"], self.program.image
         region = 0
+        dispatched = 0
         for index in range(self.program.count):
             start = self.program.instructions + index * INSTRUCTION_BYTES
             opcode, fields = decode(image[start : start + INSTRUCTION_BYTES])
@@ -91,11 +99,12 @@ class Pipeline:
             last = (index + 1) * self.fetch_beats - 1
             while not reader.covers(last):
                 yield reader.arrived
-            # Its beats leave the FIFO when it is assembled, whether or not it can be dispatched.
-            yield max(reader.time_of(last), self.kernel.now + self.fetch_beats - self.lat.dispatch)
-            reader.release(self.kernel.now + 1, self.fetch_beats)
-            yield self.kernel.now + self.lat.dispatch
+            # The next instruction's beats are taken from the cycle of the dispatch on.
+            taken = max(reader.time_of(last), dispatched + self.fetch_beats - 1)
+            reader.release(taken + 1, self.fetch_beats)
+            yield taken + 1
             yield from self.queues[unit_of(opcode)].put((opcode, fields))
+            dispatched = kernel.now
 
     def _load_request(self) -> Process:
         queue, reader = self.queues["load"], self.readers["load"]
@@ -106,47 +115,60 @@ class Pipeline:
             yield from self.loads.put(fields)
             yield self.kernel.now + 1
             address = fields["address"]
-            for _ in range(fields["rows"]):
-                yield from reader.transfer(address, fields["row_beats"], self.lat.split)
+            for row in range(fields["rows"]):
+                if row:
+                    yield self.kernel.now + 1
+                yield from reader.offer(address, fields["row_beats"])
                 address += fields["pitch"]
-            queue.drop()
+            yield from queue.drop()
 
     def _load(self) -> Process:
         """Write rectangles into the banks, one word a cycle."""
-        kernel, reader = self.kernel, self.readers["load"]
-        beat, piece = 0, max(reader.depth // 2, 1)
+        kernel = self.kernel
+        beat = 0
         while True:
             yield from self.loads.head()
             f = self.loads.peek()
             yield from self.tokens["calc", "load"].take(f["wait_calc"])
-            begin = time = kernel.now + self.lat.token
+            begin = kernel.now + 1
             width = f["pad_left"] + f["cols"] + f["pad_right"]
-            time += f["pad_top"] * width
+            time = begin + f["pad_top"] * width  # the next word's write
+            accepting = begin  # the gearbox takes the row's first beat from here on
             for _ in range(f["rows"]):
-                first, last = beat, beat + f["row_beats"] - 1
-                first_word = time + f["pad_left"]
-                while last - beat >= piece:
-                    # A row larger than the FIFO is written piece by piece.
-                    beat += piece
-                    while not reader.covers(beat - 1):
-                        yield reader.arrived
-                    reader.release(max(first_word, reader.time_of(beat - 1)), piece)
-                while not reader.covers(last):
-                    yield reader.arrived
-                arrival = max(
-                    reader.time_of(last) + self.lat.write_word,
-                    reader.time_of(first) + self.lat.write_word + f["cols"] - 1,
-                )
-                pixels_end = max(first_word + f["cols"], arrival + 1)
-                reader.release(pixels_end, last + 1 - beat)
-                time = pixels_end + f["pad_right"]
-                beat = last + 1
+                time += f["pad_left"]
+                accepting = yield from self._load_row(f, beat, time, accepting)
+                beat += f["row_beats"]
+                time = accepting + 1 + f["pad_right"]
             time += f["pad_bottom"] * width
-            yield time
-            self._count("load", f["region"], time - begin)
+            end = max(time - 1, begin)
+            yield end
+            self._count("load", f["region"], end - begin + 1)
             if f["signal_calc"]:
-                self.tokens["load", "calc"].give(time)
-            self.loads.drop()
+                self.tokens["load", "calc"].give(end + 1)
+            yield from self.loads.drop()
+
+    def _load_row(self, f: Fields, first: int, time: int, accepting: int) -> Process:
+        """Write a row's pixels from `time` on; returns the cycle of the last one."""
+        reader, pixel, bus = self.readers["load"], self.target.pixel_bytes, self.target.bus_bytes
+        beats, cols = f["row_beats"], f["cols"]
+        last = first + beats - 1
+        word_beats = -(-pixel // bus)  # beats of the first word
+        spread = max((cols - 1) * pixel // bus, cols - 1)  # cycles from the first to the last word
+        tail = cols - (beats - 1) * bus // pixel if pixel < bus else 1  # words of the last beat
+        # A row larger than half the FIFO leaves it piece by piece.
+        piece, left = max(reader.depth // 2, 1), beats
+        while left > piece:
+            through = last - left + piece
+            while not reader.covers(through):
+                yield reader.arrived
+            reader.release(max(reader.time_of(through), time) + 1, piece)
+            left -= piece
+        while not reader.covers(last):
+            yield reader.arrived
+        opening = max(reader.time_of(min(first + word_beats - 1, last)), accepting + word_beats - 1)
+        end: int = max(max(time, opening + 1) + spread, reader.time_of(last) + max(tail, 1))
+        reader.release(end, left)
+        return end
 
     def _weights_request(self) -> Process:
         queue = self.queues["weights"]
@@ -154,39 +176,42 @@ class Pipeline:
             yield from queue.head()
             fields = queue.peek()[1]
             yield from self.streams.put(fields)
-            yield from self.readers["weights"].transfer(
-                fields["address"], fields["beats"], self.lat.split
-            )
-            queue.drop()
+            yield from self.readers["weights"].offer(fields["address"], fields["beats"])
+            yield from queue.drop()
 
     def _weights(self) -> Process:
         """Let the rows of each tile into the array once the tile before it has started."""
-        target, reader, slot = self.target, self.readers["weights"], self.tiles
-        base, ready, piece = 0, 0, max(reader.depth // 2, 1)
+        kernel, target, reader = self.kernel, self.target, self.readers["weights"]
+        slot, bus_bits = self.tiles, 8 * self.target.bus_bytes
+        base, piece = 0, max(reader.depth // 2, 1)
         while True:
             yield from self.streams.head()
             f = self.streams.peek()
             row_bits = target.cols * (2 << f["container"]) + 16 * f["gather"]
             tile_bits = target.rows * row_bits
+            spread = max((target.rows - 1) * row_bits // bus_bits, target.rows - 1)
+            opening = max(-(-row_bits // bus_bits), 1)  # cycles to a tile's first row
+            accepting = kernel.now
             done = 0
             for tile in range(f["tiles"]):
                 while not slot.free:
                     yield slot.changed
-                end = -(-(tile + 1) * tile_bits // (8 * target.bus_bytes))
-                end = f["beats"] if tile == f["tiles"] - 1 else end
+                end = -(-(tile + 1) * tile_bits // bus_bits)
+                entered = max(slot.freed, accepting + opening) + spread
                 while done < end:
-                    # A tile larger than the FIFO enters piece by piece.
+                    # A tile larger than half the FIFO leaves it piece by piece.
                     part = min(end - done, piece)
                     while not reader.covers(base + done + part - 1):
                         yield reader.arrived
-                    arrival = reader.time_of(base + done + part - 1) + self.lat.unpack
                     done += part
-                    last = done == end
-                    ready = max(slot.freed + (target.rows if last else 0), arrival)
-                    reader.release(ready, part)
-                slot.fill(ready)
+                    arrival = reader.time_of(base + done - 1) + 1
+                    entered = max(entered, arrival) if done == end else entered
+                    reader.release(max(entered if done == end else slot.freed, arrival), part)
+                slot.fill(entered + 1)
+                accepting = entered
             base += f["beats"]
-            self.streams.drop()
+            yield max(accepting, kernel.now)
+            yield from self.streams.drop()
 
     def _calc_prepare(self) -> Process:
         """Take the tokens of the next instruction while the present one runs."""
@@ -194,23 +219,27 @@ class Pipeline:
         while True:
             yield from queue.head()
             f = queue.peek()[1]
+            while self.slot.job is not None:
+                yield self.slot.changed
             yield from self.tokens["load", "calc"].take(f["wait_load"])
             yield from self.tokens["store", "calc"].take(f["wait_store"])
-            yield from self.prepared.put((f, self.kernel.now))
-            queue.drop()
+            self.slot.put(f, self.kernel.now + 1)
+            yield from queue.drop()
 
     def _calc(self) -> Process:
         """Tile after tile."""
         kernel, slot = self.kernel, self.tiles
-        free = 0
+        target = self.target
+        drain = target.rows + target.cols + target.multiplier_stages + CALC_DRAIN
+        finish = 0
         while True:
-            yield from self.prepared.head()
-            f, since = self.prepared.peek()
-            time = max(free, since + self.lat.token + 1, kernel.now)
-            yield time - 1
-            self.prepared.drop()
+            while self.slot.job is None:
+                yield self.slot.changed
+            f, valid = self.slot.job
+            yield max(valid, finish)  # it begins in the last cycle of the one before
+            self.slot.take()
+            time = kernel.now + 1
             pixels = f["rows"] * f["cols"]
-            period = max(pixels, self.lat.min_tile)
             tiles = f["tiles0"] * f["tiles1"] * f["tiles2"]
             for _ in range(tiles):
                 while slot.free:
@@ -218,13 +247,12 @@ class Pipeline:
                 time = max(time, slot.ready)
                 yield time
                 slot.take(time)
-                time += period
-            free = time
+                time += max(pixels, MIN_TILE)
+            finish = time - 1
             self._count("calc", f["region"], tiles * pixels)
-            given = time + self.array_drain
             for unit in ("load", "store"):
                 if f[f"signal_{unit}"]:
-                    self.tokens["calc", unit].give(given)
+                    self.tokens["calc", unit].give(finish + drain)
 
     def _store_request(self) -> Process:
         queue = self.queues["store"]
@@ -233,60 +261,92 @@ class Pipeline:
             opcode, fields = queue.peek()
             yield from self.stores.put((opcode, fields))
             if opcode is Opcode.STORE:
-                yield from self.readers["params"].transfer(
-                    fields["params"], self.param_beats, self.lat.split
-                )
-            queue.drop()
+                beats = -(-self.target.cols * PARAM_BYTES // self.target.bus_bytes)
+                yield from self.readers["params"].offer(fields["params"], beats)
+            yield from queue.drop()
 
     def _store(self) -> Process:
         kernel, reader = self.kernel, self.readers["params"]
+        target = self.target
+        beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
+        records = max(target.cols * PARAM_BYTES // target.bus_bytes, target.cols)
         beat = 0
         while True:
             yield from self.stores.head()
             opcode, f = self.stores.peek()
             if opcode is Opcode.STORE:
-                begin = kernel.now
-                last = beat + self.param_beats - 1
+                last = beat + beats - 1
+                begin = kernel.now + 1
                 while not reader.covers(last):
                     yield reader.arrived
-                records = max(self.target.cols, self.param_beats)
-                yield max(begin + records, reader.time_of(last)) + self.lat.params
-                reader.release(kernel.now, self.param_beats)
-                beat += self.param_beats
+                first = max(begin, reader.time_of(beat))
+                yield max(first + records, reader.time_of(last) + 1) + 1
+                reader.release(kernel.now, beats)
+                beat += beats
                 yield from self.tokens["calc", "store"].take(f["wait_calc"])
                 yield from self._drain(f)
+            elif opcode is Opcode.STAMP:
+                yield from self._stamp(f)
             else:
-                yield max(self.writer.last_response, kernel.now) + self.lat.stamp
-                if opcode is Opcode.STAMP:
-                    self.ends.append(kernel.now)
-                    self.writer.write(
-                        f["address"], -(-8 // self.target.bus_bytes), kernel.now, kernel.now
-                    )
-                else:
-                    self.finished = kernel.now
-            self.stores.drop()
+                yield max(self.writer.last_response + 1, kernel.now)
+                self.finished = kernel.now - 1
+            yield from self.stores.drop()
+
+    def _stamp(self, f: Fields) -> Process:
+        """Sample the counter when all is written; the counter was 0 in cycle 1."""
+        yield max(self.writer.last_response + 1, self.kernel.now)
+        now = self.kernel.now
+        self.ends.append(now - 1)
+        beats = -(-STAMP_BYTES // self.target.bus_bytes)
+        yield self.writer.write(f["address"], [now + 5] * beats, now + 4) + 1
 
     def _drain(self, f: Fields) -> Process:
         """Read the accumulators and write the rows, whichever takes longer."""
-        kernel = self.kernel
-        begin = time = kernel.now + self.lat.token
+        begin = self.kernel.now + 1  # of reading
+        target, bus = self.target, self.target.bus_bytes
+        pixel, latency = target.pixel_bytes, target.postprocess_latency
         window = f["win_rows"] * f["win_cols"]
-        row_reads = f["cols"] * window
-        read_end = begin
-        address = f["address"]
-        pipe = self.store_pipe
+        packed = begin - 1 + TO_PACKER + latency  # the last pixel into the packer
+        stall = 0
+        address, announced = f["address"], begin + 3
         for _ in range(f["rows"]):
-            first, last = read_end + window + pipe, read_end + row_reads + pipe
-            time = self.writer.write(address, f["row_beats"], first, last)
-            # Reading stays ahead of writing by what the pipeline holds.
-            read_end = max(read_end + row_reads, time - pipe)
+            # Pixels enter the packer a window apart, or as fast as it sends beats.
+            ready = []
+            for beat in range(f["row_beats"]):
+                taken = min(-(-(beat + 1) * bus // pixel), f["cols"])
+                ready.append(packed + taken * window + 1)
+            gone = self.writer.write(address, ready, announced)
+            entered = max(packed + f["cols"] * window, gone - max(pixel // bus, 1))
+            stall += entered - (packed + f["cols"] * window)
+            packed = entered
+            announced += 2
             address += f["pitch"]
+        # While the packer holds it up, the whole pipeline stands still.
+        read = packed - latency - TO_PACKER
         if f["signal_calc"]:
-            self.tokens["store", "calc"].give(read_end + 3)
+            self.tokens["store", "calc"].give(read + 3)
         if f["signal_load"]:
             self.tokens["store", "load"].give(self.writer.last_response + 1)
-        self._count("store", f["region"], time - begin)
-        yield time + self.lat.store_done
+        self._count("store", f["region"], packed + 1 - begin)
+        yield packed + 1
+
+
+class _Slot:
+    """CALC's next instruction, its tokens taken."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.changed = Condition(kernel)
+        self.job: tuple[Fields, int] | None = None
+
+    def put(self, fields: Fields, valid: int) -> None:
+        """It may begin from `valid` on."""
+        self.job = (fields, valid)
+        self.changed.notify()
+
+    def take(self) -> None:
+        """It begins, and the next one may come in."""
+        self.job = None
+        self.changed.notify()
 
 
 class _TileSlot:

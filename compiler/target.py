@@ -132,6 +132,11 @@ class Target:
         return tuple(bits for bits in (2, 4, 8, 16) if bits <= widest)
 
     @property
+    def postprocess_latency(self) -> int:
+        """Cycles through the post-processing; the hardware keeps to it."""
+        return 7 if self.leaky else 4
+
+    @property
     def min_tile_period(self) -> int:
         """Least cycles between two weight tiles: loading R rows, or the accumulator's latency."""
         return max(self.rows, 4)

@@ -18,6 +18,9 @@ __all__ = ["MAX_BIASED_SHIFT", "PostProcess", "postprocess_datapath"]
 MAX_BIASED_SHIFT = 63
 """Largest biased shift of a parameter record."""
 
+PERIOD_NS = 10.0
+"""Clock period for which registers are placed."""
+
 _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 
 
@@ -53,7 +56,6 @@ class PostProcess(wiring.Component):
     ----------
     target : gives cols (C), acc_bits, act_bits and leaky
     tag_width : bits that travel with a pixel
-    period_ns : clock period for which registers are placed
 
     Members
     -------
@@ -77,13 +79,14 @@ class PostProcess(wiring.Component):
     bias: Any
     shift: Any
 
-    def __init__(self, target: Target, *, tag_width: int = 0, period_ns: float = 10.0) -> None:
+    def __init__(self, target: Target, *, tag_width: int = 0) -> None:
         datapath = postprocess_datapath(
             acc_bits=target.acc_bits, act_bits=target.act_bits, leaky=target.leaky
         )
-        self._plan = schedule(datapath, period_ns=period_ns)
+        self._plan = schedule(datapath, period_ns=PERIOD_NS)
         self._tag_width = tag_width
-        self.latency = self._plan.latency
+        self.latency = target.postprocess_latency
+        assert self._plan.latency <= self.latency, "post-processing is longer than the target says"
         self._shared = {"lo": signed(target.act_bits), "hi": signed(target.act_bits)}
         if target.leaky:
             self._shared |= _LEAKY_INPUTS
@@ -126,6 +129,13 @@ class PostProcess(wiring.Component):
                 lane.i.bias.eq(self.bias[c]),
                 lane.i.biased_shift.eq(self.shift[c]),
                 *(lane.i[name].eq(getattr(self, name)) for name in self._shared),
-                self.o.p.lanes[c].eq(lane.o),
             ]
+            # The cycle model counts on the target's latency: a shorter pipeline waits at its end.
+            result: Any = lane.o
+            for index in range(self.latency - self._plan.latency):
+                later = Signal.like(result, name=f"result{c}_{index}", reset_less=True)
+                with m.If(step):
+                    m.d.sync += later.eq(result)
+                result = later
+            m.d.comb += self.o.p.lanes[c].eq(result)
         return m

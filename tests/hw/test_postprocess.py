@@ -75,9 +75,8 @@ def limited(value, bits):
     act_bits=st.sampled_from([2, 4, 8, 11, 16]),
     acc_bits=st.integers(24, 48),
     leaky=st.booleans(),
-    period=st.sampled_from([4.0, 10.0, 1000.0]),
 )
-def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky, period):
+def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky):
     random = Random(seed)
     weight_bits = min(8, 22 - act_bits)
     target = Target(
@@ -116,7 +115,7 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky, period):
         )
         expected.append([(list(row), beat["tag"]) for row, beat in zip(wanted, beats, strict=True)])
         phases.append((configuration | (slope if leaky else {}), beats, len(beats)))
-    received = run(PostProcess(target, tag_width=2, period_ns=period), phases, random)
+    received = run(PostProcess(target, tag_width=2), phases, random)
     for (got, _), wanted in zip(received, expected, strict=True):
         assert [(list(beat.lanes), beat.tag) for beat in got] == wanted
 
@@ -213,3 +212,12 @@ def test_pooling_takes_a_pixel_every_cycle(size):
     [(got, cycles)] = run(dut, [({}, beats, 40 // size)], Random(0), gaps=False)
     assert [list(beat.accs) for beat in got] == [[index] for index in range(size - 1, 40, size)]
     assert cycles == 41
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("acc_bits", [16, 20, 24, 32, 40, 48])
+def test_every_width_fits_the_latency_that_the_cycle_model_counts_on(leaky, acc_bits):
+    for act_bits in range(2, 17):
+        widths = {"act_bits": act_bits, "weight_bits": 2, "acc_bits": max(acc_bits, act_bits + 4)}
+        target = Target(rows=4, cols=1, leaky=leaky, **widths)
+        assert PostProcess(target).latency == target.postprocess_latency
