@@ -22,7 +22,7 @@ SCENARIOS = [
     *(("array_scenarios", name) for name in ("multiplier", "array", "banks")),
     *(("feed_scenarios", name) for name in ("load", "weights")),
     *(("calc_scenarios", name) for name in ("walker", "loader", "calc")),
-    *(("store_scenarios", name) for name in ("drain", "rows", "lanes", "stamp")),
+    *(("drain_scenarios", name) for name in ("drain", "rows", "lanes", "stamp")),
     *(("word_scenarios", name) for name in ("fetch", "parameters")),
     ("accumulator_scenarios", "accumulators"),
     ("store_scenarios", "store"),
