@@ -20,6 +20,8 @@ RESET, WRITE, READ, WAIT, FILL, LOAD, DUMP, IDLE = range(1, 9)
 PROGRESS = "@tilewright "
 """What begins a line that tells the parent process about a finished inference."""
 
+CTRL_START, CTRL_DONE, CTRL_IDLE, CTRL_SOFT_RESET = 1, 2, 4, 16
+
 _SHORT = 100_000
 _COUNTERS = [r.name for r in REGISTERS if r.offset >= offset("CYCLES")]
 
@@ -81,7 +83,7 @@ async def run_jobs(dut: Any) -> None:
             result = await _infer(host, job, inference)
             results.append(result)
             print(PROGRESS + json.dumps({"job": number, "cycles": result["elapsed"]}), flush=True)
-            if result["registers"]["STATUS"]:
+            if result["registers"]["STATUS"] != job["status"]:
                 break
     scratch = path.with_name("result.tmp")
     scratch.write_text(json.dumps({"complete": True, "results": results}))
@@ -90,43 +92,118 @@ async def run_jobs(dut: Any) -> None:
 
 async def _check_identity(host: Host, job: dict[str, Any]) -> None:
     for register, expected in (("ID", ID_WORD), ("FINGERPRINT", job["fingerprint"])):
+        await _expect(host, {register: expected}, "")
+
+
+async def _expect(host: Host, wanted: dict[str, int], when: str) -> None:
+    """Registers must have these values."""
+    for register, value in wanted.items():
         found = await host.read(register)
-        if found != expected:
-            raise BenchError(f"register {register} is {found:#010x}, not {expected:#010x}")
+        if found != value:
+            raise BenchError(f"register {register} is {found:#010x}, not {value:#010x}{when}")
 
 
 async def _infer(host: Host, job: dict[str, Any], inference: dict[str, Any]) -> dict[str, Any]:
     """Fill memory, start the accelerator as a driver would, wait, read back."""
     dut = host.dut
-    for first, beats, value in inference["fills"]:
-        await host.run(FILL, first, beats, value)
-    for first, beats, file in inference["loads"]:
-        await host.run(LOAD, first, beats, file)
-    reads, writes = int(dut.read_beats.value), int(dut.write_beats.value)
-    for register, value in job["registers"].items():
-        await host.write(register, value)
-    await host.write("CTRL", 1)
+    await _fill(host, inference)
+    await _configure(host, job)
+    beats = await _start(host)
+    if job["disturb"] is not None:
+        beats = await _disturb(host, job, inference, beats)
     await host.run(WAIT, limit=job["max_cycles"])
     elapsed = int(dut.elapsed.value)
     registers = {name: await host.read(name) for name in ("STATUS", "ISR", "CTRL")}
     await _clear_interrupt(host, registers)
     for name in _COUNTERS:
         registers[name] = await host.read(name)
-    for first, beats, file in inference["dumps"]:
-        await host.run(DUMP, first, beats, file)
+    for first, beats_read, file in inference["dumps"]:
+        await host.run(DUMP, first, beats_read, file)
     return {
         "registers": registers,
         "elapsed": elapsed,
-        "read_beats": (int(dut.read_beats.value) - reads) % 2**32,
-        "write_beats": (int(dut.write_beats.value) - writes) % 2**32,
+        "read_beats": (int(dut.read_beats.value) - beats[0]) % 2**32,
+        "write_beats": (int(dut.write_beats.value) - beats[1]) % 2**32,
     }
 
 
+async def _fill(host: Host, inference: dict[str, Any]) -> None:
+    for first, beats, value in inference["fills"]:
+        await host.run(FILL, first, beats, value)
+    for first, beats, file in inference["loads"]:
+        await host.run(LOAD, first, beats, file)
+
+
+async def _configure(host: Host, job: dict[str, Any]) -> None:
+    for register, value in job["registers"].items():
+        await host.write(register, value)
+
+
+async def _start(host: Host) -> tuple[int, int]:
+    """Start a run; returns how many beats memory has read and written before."""
+    beats = int(host.dut.read_beats.value), int(host.dut.write_beats.value)
+    await host.write("CTRL", CTRL_START)
+    return beats
+
+
+async def _disturb(
+    host: Host, job: dict[str, Any], inference: dict[str, Any], beats: tuple[int, int]
+) -> tuple[int, int]:
+    """Disturb the run that has just been started; what `_start` returned for the run that goes on.
+
+    After a reset, soft or hard, that is another run.
+    """
+    cycles, kind = job["disturb"]["after_cycles"], job["disturb"]["kind"]
+    await host.run(IDLE, cycles, limit=cycles + _SHORT)
+    _still_running(host, cycles)
+    if kind == "start":
+        await host.write("CTRL", CTRL_START)
+        _still_running(host, cycles)
+        return beats
+    if kind == "soft_reset":
+        await host.write("CTRL", CTRL_SOFT_RESET)
+        await _wait_until_idle(host)
+        await _check_stopped(host, job)
+    else:
+        await host.run(RESET, 8)
+        await _check_identity(host, job)
+        await _expect(host, dict.fromkeys(job["registers"], 0), " after a reset")
+    await _fill(host, inference)
+    if kind == "reset":
+        await _configure(host, job)
+    return await _start(host)
+
+
+def _still_running(host: Host, cycles: int) -> None:
+    if host.dut.irq.value != 0:
+        raise BenchError(f"the run was over before it could be disturbed after {cycles} cycles")
+
+
+async def _wait_until_idle(host: Host) -> None:
+    for _ in range(_SHORT):
+        if await host.read("CTRL") & CTRL_IDLE:
+            return
+    raise BenchError("the accelerator does not become idle after a soft reset")
+
+
+async def _check_stopped(host: Host, job: dict[str, Any]) -> None:
+    """A run that a soft reset stopped is not done, did not fail, and leaves the registers."""
+    if host.dut.irq.value != 0:
+        raise BenchError("irq rose at a soft reset")
+    kept = {**job["registers"], "ISR": 0, "STATUS": 0, "CTRL": CTRL_IDLE}
+    await _expect(host, kept, " after a soft reset")
+
+
 async def _clear_interrupt(host: Host, registers: dict[str, int]) -> None:
-    if registers["STATUS"] == 0 and (registers["ISR"] & 1 == 0 or registers["CTRL"] & 2 == 0):
+    status, raised, control = (registers[name] for name in ("STATUS", "ISR", "CTRL"))
+    if status == 0 and (raised & 1 == 0 or control & CTRL_DONE == 0):
         raise BenchError(
-            f"irq came with STATUS 0 but without done (ISR {registers['ISR']:#x}, "
-            f"CTRL {registers['CTRL']:#x})"
+            f"irq came with STATUS 0 but without done (ISR {raised:#x}, CTRL {control:#x})"
+        )
+    if status != 0 and (raised != 2 or control & CTRL_DONE):
+        raise BenchError(
+            f"irq came with STATUS {status} but not as an error alone "
+            f"(ISR {raised:#x}, CTRL {control:#x})"
         )
     await host.write("ISR", registers["ISR"])
     await host.run(IDLE, 4)

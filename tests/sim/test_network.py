@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,7 +143,8 @@ def test_wrong_values_are_named(build: SimBuild, tmp_path: Path) -> None:
 def test_bus_errors_are_reported_as_status(build: SimBuild, tmp_path: Path) -> None:
     program = toy_program()
     for channel, text in (("read", "2 .read error."), ("write", "3 .write error.")):
-        config = MemoryConfig(**{f"{channel}_errors": (0, program.memory_bytes)})
+        options: dict[str, Any] = {f"{channel}_errors": (0, program.memory_bytes)}
+        config = MemoryConfig(**options)
         with pytest.raises(SimulationError, match=f"STATUS {text}"):
             simulate(build, program, [toy_input()], memory=config, work_dir=tmp_path)
 

@@ -6,27 +6,36 @@ same hardware without a reset in between, with memory that stalls and answers at
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.lower import compile_network
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.hw.verilog import generate_verilog
 from tilewright.quant.reference import run_fixed
+from tilewright.sim.jobs import DISTURBANCES
 from tilewright.sim.memory import MemoryConfig
-from tilewright.sim.network import Job, compare_run, simulate_jobs
+from tilewright.sim.network import Disturbance, Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import random_inputs, random_layer, random_network
 from tilewright.sim.runner import SimulationError, build_simulation
 
 # One worker builds and runs everything here: each build is needed once.
 pytestmark = pytest.mark.xdist_group("rtl")
 
-SMALL = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
+SMALL: dict[str, Any] = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
 SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
 TALLER = Target(rows=7, cols=2, bus_bytes=16, weight_bits=4, multiplier_stages=3, **SMALL)
+MEMORIES = {
+    "plain": MemoryConfig(),
+    "slow": MemoryConfig(read_latency=300, write_latency=300, outstanding=16),
+    "data-first": dataclasses.replace(MemoryConfig.chaotic(5), stall_host=32),
+    "chaos": dataclasses.replace(MemoryConfig.chaotic(11), stall_host=32),
+}
 WORDS = Target(rows=5, cols=3, act_bits=16, weight_bits=16, acc_bits=48, bus_bytes=4, **SMALL)
 
 
@@ -40,7 +49,7 @@ def builds(request, tmp_path_factory):
     def build(target):
         if target.fingerprint not in made:
             made[target.fingerprint] = build_simulation(
-                generate_verilog(target), target, Path(folder)
+                generate_verilog(target), target, Path(folder), memory_bytes=16 << 20
             )
         return made[target.fingerprint]
 
@@ -147,7 +156,73 @@ def test_a_bus_error_stops_the_run_with_its_status(builds, fault, status, tmp_pa
     job, values = make_job(random_layer(1, SQUARE), SQUARE, 1)
     output = job.program.tensors[job.program.outputs[0]]
     where = (0, 64) if fault == "read_errors" else (output.address, output.address + 64)
-    faulty = dataclasses.replace(job, memory=MemoryConfig(**{fault: where}))
+    options: dict[str, Any] = {fault: where}
+    faulty = dataclasses.replace(job, memory=MemoryConfig(**options))
     with pytest.raises(SimulationError, match=status):
         simulate_jobs(builds(SQUARE), [faulty], work_dir=tmp_path)
     check(builds(SQUARE), [job], [values], tmp_path)
+
+
+def with_illegal_instruction(program, number):
+    """The program with an opcode that does not exist at instruction `number`."""
+    image = bytearray(program.image)
+    image[program.instructions + number * INSTRUCTION_BYTES] |= 0x0F
+    return dataclasses.replace(program, image=bytes(image))
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_an_illegal_instruction_ends_the_run_and_the_next_program_runs(builds, memory, tmp_path):
+    job, values = make_job(random_network(2, SQUARE), SQUARE, 2, memory=MEMORIES[memory])
+    count = job.program.count
+    jobs, expected = [], []
+    for number in (0, 1, count // 2, count - 2, count - 1):
+        bad = with_illegal_instruction(job.program, number)
+        jobs += [dataclasses.replace(job, program=bad, status=1), job]
+        expected += [{}, values]
+    check(builds(SQUARE), jobs, expected, tmp_path)
+
+
+def test_a_run_must_end_with_the_status_that_is_expected(builds, tmp_path):
+    job, _ = make_job(random_layer(1, SQUARE), SQUARE, 1)
+    wrong = dataclasses.replace(job, status=1)
+    with pytest.raises(SimulationError, match=r"STATUS 0 \(good\), not with 1 \(illegal"):
+        simulate_jobs(builds(SQUARE), [wrong], work_dir=tmp_path)
+
+
+def moments(build, job, folder):
+    """Cycles after the start of `job`: in the first fetch, between, and before the end."""
+    cycles = simulate_jobs(build, [job], work_dir=folder)[0][0].cycles
+    return [1, 5, 30, *(cycles * part // 16 for part in (1, 4, 7, 10, 13, 15)), cycles - 100]
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_a_run_that_is_disturbed_or_started_anew_ends_right(builds, kind, memory, tmp_path):
+    build = builds(SQUARE)
+    # After a reset the memory's stalls are the same, so that the run takes the same time.
+    job, values = make_job(
+        random_network(2, SQUARE), SQUARE, 2, memory=MEMORIES[memory], reset=True
+    )
+    jobs = [
+        dataclasses.replace(job, disturb=Disturbance(after_cycles=after, kind=kind))
+        for after in moments(build, job, tmp_path)
+    ]
+    jobs.append(dataclasses.replace(job, reset=False))
+    results = check(build, jobs, [values] * len(jobs), tmp_path)
+    for (run,) in results:
+        assert run.counters["READ_BEATS"] == run.bus_reads
+        assert run.counters["WRITE_BEATS"] == run.bus_writes
+
+
+def test_a_start_while_busy_costs_no_cycle(builds, tmp_path):
+    job, values = make_job(random_network(2, SQUARE), SQUARE, 2, reset=True)
+    again = dataclasses.replace(job, disturb=Disturbance(after_cycles=500, kind="start"))
+    runs = check(builds(SQUARE), [job, again], [values] * 2, tmp_path)
+    assert runs[0][0].cycles == runs[1][0].cycles > 600
+
+
+def test_a_disturbance_after_the_end_is_refused(builds, tmp_path):
+    job, _ = make_job(random_layer(1, SQUARE), SQUARE, 1)
+    late = dataclasses.replace(job, disturb=Disturbance(after_cycles=100_000, kind="start"))
+    with pytest.raises(SimulationError, match="over before it could be disturbed"):
+        simulate_jobs(builds(SQUARE), [late], work_dir=tmp_path)

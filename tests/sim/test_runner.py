@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import re
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,15 @@ from tilewright.sim import runner
 from tilewright.sim.process import run_module
 from tilewright.sim.runner import SimBuild, SimulationError, Source, compile_verilog
 
-SAID = subprocess.CompletedProcess([], 0, stdout="version 1")
 BLINK = "`timescale 1ns / 1ns\nmodule blink(output reg o); initial o = {value}; endmodule\n"
 
 
-def blink(folder: Path, value: str = "0", simulator: str = "icarus", **options: bool) -> SimBuild:
+def blink(
+    folder: Path, value: str = "0", simulator: str = "icarus", waves: bool = False
+) -> SimBuild:
     need(simulator)
     sources = [Source("blink.v", BLINK.format(value=value))]
-    return compile_verilog(sources, top="blink", build_dir=folder, simulator=simulator, **options)
+    return compile_verilog(sources, top="blink", build_dir=folder, simulator=simulator, waves=waves)
 
 
 def test_equal_sources_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,15 +58,21 @@ def test_unknown_simulator_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("simulator", "tool"), [("icarus", "iverilog"), ("verilator", "perl"), ("verilator", "g++")]
+    ("simulator", "tool"),
+    [("icarus", "iverilog"), *(("verilator", tool) for tool in ("perl", "g++", "make"))],
 )
-def test_missing_tool_is_named(simulator: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: SAID)
-    monkeypatch.setattr(
-        runner.shutil, "which", lambda name, path=None: None if name == tool else f"/bin/{name}"
-    )
-    with pytest.raises(TilewrightError, match=f"{tool.replace('+', '.')} is not on PATH.*install"):
-        runner.simulator_version(simulator)
+def test_missing_tool_is_named(
+    simulator: str, tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cocotb")
+    for name in {"verilator", "iverilog", "perl", "g++", "make"} - {tool}:
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\necho version 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TilewrightError, match=f"^{re.escape(tool)} is not on PATH.*apt install"):
+        compile_verilog([], top="x", build_dir=tmp_path / "cache", simulator=simulator)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_build_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
