@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from tilewright.quant import numerics
+from tilewright.quant.accumulator import floor_
 from tilewright.quant.constants import clip_range
 from tilewright.quant.fixed import FixedLayer, Leaky
 from tilewright.quant.formats import QFormat
@@ -20,6 +21,7 @@ from tilewright.quant.formats import QFormat
 __all__ = ["requantizing_errors"]
 
 _BLOCK = 1 << 15
+"""Values requantized at once: their temporaries stay in the cache."""
 
 
 def requantizing_errors(
@@ -39,21 +41,23 @@ def requantizing_errors(
     """
     errors = np.zeros(len(fracs))
     dtype = torch.float64 if layer.leaky else acc.dtype
-    bias = torch.from_numpy(layer.bias).to(acc.dtype).reshape(-1, 1, 1)
-    unit = torch.from_numpy(np.ldexp(1.0, -layer.acc_frac)).to(acc.dtype).reshape(-1, 1, 1)
-    for image, target in zip(acc, wanted, strict=True):
-        real = ((image + bias) * unit).to(dtype).flatten()
-        for part, goal in zip(real.split(_BLOCK), target.flatten().split(_BLOCK), strict=True):
-            for index, frac in enumerate(fracs):
-                stored = _store(layer, part, QFormat(layer.output.bits, frac))
-                errors[index] += stored.sub_(goal).abs_().sum(dtype=torch.float64)
+    bias = torch.from_numpy(layer.bias).to(acc.dtype)
+    unit = torch.from_numpy(np.ldexp(1.0, -layer.acc_frac)).to(acc.dtype)
+    # Pixel by pixel, as convolutions leave them in memory (elsewhere this copies).
+    pixels, goals = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (acc, wanted))
+    rows = max(1, _BLOCK // acc.shape[1])
+    for part, goal in zip(pixels.split(rows), goals.split(rows), strict=True):
+        real = ((part + bias) * unit).to(dtype)
+        for index, frac in enumerate(fracs):
+            stored = _store(layer, real, QFormat(layer.output.bits, frac))
+            errors[index] += stored.sub_(goal).abs_().sum(dtype=torch.float64)
     return errors
 
 
 def _store(layer: FixedLayer, real: torch.Tensor, form: QFormat) -> torch.Tensor:
     """Real values that are stored for the unrounded values `real`."""
     lo, hi = clip_range(layer.layer.activation, form)
-    q = (real * 2.0**form.frac).add_(0.5).floor_()
+    q = floor_((real * 2.0**form.frac).add_(0.5))
     if layer.leaky is not None:
         q = _leak(q, layer.leaky)
     return q.clamp_(lo, hi).mul_(2.0**-form.frac)
@@ -63,4 +67,4 @@ def _leak(q: torch.Tensor, leaky: Leaky) -> torch.Tensor:
     limit = 1 << (numerics.LEAKY_BITS - 1)
     q = q.clamp_(-limit, limit - 1)
     slope = leaky.multiplier * 2.0**-leaky.shift
-    return torch.where(q < 0, (q * slope).add_(0.5).floor_(), q)
+    return torch.where(q < 0, floor_((q * slope).add_(0.5)), q)

@@ -76,12 +76,12 @@ def postprocess(layer: FixedLayer, acc: IntArray) -> tuple[IntArray, int]:
         slope = (True, layer.leaky.multiplier, layer.leaky.shift)
     result = np.empty_like(acc)
     saturated = 0
-    step = max(1, _BLOCK // max(1, acc.shape[2] * acc.shape[3]))
+    step = max(1, _BLOCK // (acc.shape[1] * acc.shape[3]))
     for image, out in zip(acc, result, strict=True):
-        for start in range(0, len(image), step):
-            part = slice(start, start + step)
+        for start in range(0, image.shape[1], step):
+            part = np.s_[:, start : start + step]
             wide = numerics.postprocess(
-                image[part], bias[part], shift[part], -_WIDE, _WIDE, *slope, shift_bias=SHIFT_BIAS
+                image[part], bias, shift, -_WIDE, _WIDE, *slope, shift_bias=SHIFT_BIAS
             )
             out[part] = numerics.clip(wide, layer.lo, layer.hi)
             saturated += _count_saturated(layer, wide)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from tilewright.graph.ir import Layer
-from tilewright.quant.accumulator import as_tensor
+from tilewright.quant.accumulator import as_tensor, floor_
 from tilewright.quant.candidates import Step, choose, initial_frac, neighbourhood
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.formats import QFormat
@@ -32,7 +32,7 @@ def rounding_errors(
         for part in as_tensor(values).flatten().split(_BLOCK):
             for index, frac in enumerate(fracs):
                 form = QFormat(bits, frac)
-                q = (part * 2.0**frac).add_(0.5).floor_().clamp_(form.min, form.max)
+                q = floor_((part * 2.0**frac).add_(0.5)).clamp_(form.min, form.max)
                 errors[index] += q.mul_(2.0**-frac).sub_(part).abs_().sum(dtype=torch.float64)
     return errors
 
