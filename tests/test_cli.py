@@ -69,6 +69,7 @@ def test_check_lists_the_layers_of_a_network_that_can_run(folder, capsys):
     code, found = run_json(capsys, "check", "net.py:Net", "--input-shape", "2", "8", "8")
     assert code == 0
     assert [layer["kind"] for layer in found["layers"]] == ["conv", "fc"]
+    assert run_json(capsys, "check", "net.py:Net", "-c", "data.npz") == (0, found)
 
 
 def test_check_lists_everything_that_cannot_run(folder, capsys):
@@ -160,9 +161,18 @@ def test_one_tile_of_one_layer_is_simulated_with_a_waveform(folder, capsys):
     assert code == 0 and found["passed"]
     assert [layer["name"] for layer in found["layers"]] == ["conv"]
     names = sorted(Path(path).name for path in found["files"])
-    assert names == ["actual.npz", "expected.npz", "simulation.log", "waves.vcd"]
-    with np.load("out/simulation/expected.npz") as expected:
-        assert expected["conv"].shape == (1, 5, 4, 4)
+    assert names == ["actual.npz", "compared.npz", "expected.npz", "simulation.log", "waves.vcd"]
+    assert (found["layer"], found["tile"]) == ("conv", 0)
+    assert Path(found["waves"]).read_text()[:2000].count("$scope") > 0
+    assert json.loads(Path("out/simulate.json").read_text()) == found
+    arrays = {}
+    for name in ("actual", "compared", "expected"):
+        with np.load(f"out/simulation/{name}.npz") as file:
+            arrays[name] = file["conv"]
+    tile = arrays["compared"]
+    assert arrays["expected"].shape == (1, *tile.shape) == (1, 5, 4, 4)
+    assert 0 < tile.sum() == found["compared"] < tile.size
+    np.testing.assert_array_equal(arrays["actual"][0][tile], arrays["expected"][0][tile])
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     groups = _option_groups()
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function, parents in (
-        ("check", commands.check, "model"),
+        ("check", commands.check, "model data"),
         ("quantize", commands.quantize, "model data quant target"),
         ("compile", commands.compile_model, "model data quant target"),
         ("verilog", commands.verilog, "target"),
@@ -131,8 +131,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--simulator", choices=("verilator", "icarus"), default=None)
     add = groups["layer"].add_argument
     add("--layer", metavar="NAME", help="simulate only this layer")
-    add("--tile", type=int, metavar="N", help="simulate only this tile of the layer")
-    add("--waves", action="store_true", help="write a waveform")
+    add("--tile", type=int, metavar="N", help="simulate only this tile of the layer, from 0")
+    add("--waves", action="store_true", help="write a waveform, waves.vcd")
     add = groups["precision"].add_argument
     add("--precision", type=int, nargs="*", default=(16, 8, 6, 4), metavar="BITS",
         help="compare static and dynamic precision at these widths (default 16 8 6 4)")  # fmt: skip

@@ -252,13 +252,19 @@ def simulate(options: argparse.Namespace) -> Outcome:
                 waves=options.waves,
                 progress=progress,
             )
-            result = _save_simulation(run, folder, stage / "simulation")
+            result = {
+                "output": str(folder),
+                "layer": options.layer,
+                "tile": options.tile,
+                **_save_simulation(run, folder, stage / "simulation"),
+            }
             (stage / "simulate.json").write_text(to_json(result), "utf-8")
     cycles = run.runs[0].cycles
     lines = [f"{len(run.runs)} images of {cycles:,} cycles, {run.compared:,} values compared"]
     lines += [f"image {i}: {m}" for i, found in enumerate(run.mismatches) for m in found]
     lines.append("equal to the integer reference" if run.passed else "RTL DIFFERS")
-    lines.append(f"Wrote {folder / 'simulation'}")
+    wrote = "expected, actual and compared values" + (" and waves.vcd" if options.waves else "")
+    lines.append(f"Wrote {wrote} in {folder / 'simulation'}")
     return Outcome(not run.passed, result, lambda console: _print_lines(console, lines))
 
 
@@ -277,18 +283,22 @@ def _images(network: _Quantized, config: Config) -> Data:
 
 
 def _save_simulation(run: Simulation, folder: Path, work: Path) -> dict[str, Any]:
-    """Leave expected and actual values and the waveform in `work`; describe them for JSON."""
+    """Leave expected and actual values and the waveform in `work`; describe them for JSON.
+
+    One tile computes only some of its layer's values: compared.npz says which.
+    """
     import numpy as np
 
     np.savez_compressed(work / "expected.npz", **run.expected)  # type: ignore[arg-type]
     actual = {name: np.stack([r.tensors[name] for r in run.runs]) for name in run.expected}
     np.savez_compressed(work / "actual.npz", **actual)  # type: ignore[arg-type]
-    keep = {"expected.npz", "actual.npz", "waves.vcd", "simulation.log"}
+    np.savez_compressed(work / "compared.npz", **run.written)  # type: ignore[arg-type]
+    keep = {"expected.npz", "actual.npz", "compared.npz", "waves.vcd", "simulation.log"}
     for entry in work.iterdir():
         if entry.name not in keep:
             entry.unlink()
+    waves = folder / "simulation" / "waves.vcd" if (work / "waves.vcd").is_file() else None
     return {
-        "output": str(folder),
         "passed": run.passed,
         "images": len(run.runs),
         "compared": run.compared,
@@ -300,6 +310,7 @@ def _save_simulation(run: Simulation, folder: Path, work: Path) -> dict[str, Any
                 run.compiled.program.regions, run.runs[0].stamps, strict=True
             )
         ],
+        "waves": None if waves is None else str(waves),
         "files": sorted(str(folder / "simulation" / p.name) for p in work.iterdir()),
     }
 

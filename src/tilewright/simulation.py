@@ -52,6 +52,8 @@ class Simulation:
     expected : integers [N, C, H, W] of the program's other tensors
     runs : one for each image
     mismatches : for each image, every tensor that differs
+    written : bool [C, H, W] of those tensors: which values the program computes, and are compared;
+        all, except for one tile
     compared : values compared in all
     latency : of the memory, in cycles
     """
@@ -61,6 +63,7 @@ class Simulation:
     expected: dict[str, IntArray]
     runs: list[RunResult]
     mismatches: list[list[Mismatch]]
+    written: dict[str, npt.NDArray[np.bool_]]
     compared: int
     latency: int = LATENCY
 
@@ -122,6 +125,7 @@ def simulate(
         expected=expected,
         runs=runs,
         mismatches=[_compare(compiled, run, expected, i, written) for i, run in enumerate(runs)],
+        written=written,
         compared=count * sum(int(mask.sum()) for mask in written.values()),
         latency=latency,
     )

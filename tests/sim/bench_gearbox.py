@@ -39,7 +39,7 @@ async def words_are_cut_from_beats(dut: Any, probability: float | None) -> None:
     watcher = cocotb.start_soon(monitor(sink, seen))
     payloads = [{"data": beat, "last": 0} for beat in beats]
     sender = cocotb.start_soon(send(source, payloads, offer))
-    taken = await receive(sink, len(words), take)
+    taken: list[Any] = await receive(sink, len(words), take)
     await sender
     watcher.cancel()
     assert [word["data"] for word in taken] == words
