@@ -40,6 +40,10 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what was done last)."""
 
 _CHUNK_VALUES = 1 << 22
+_RESIDUAL_SHIFT = 8
+"""The hardware adds a residual by weights of 2**shift, split into as many tiles as that takes. With
+b-bit weights and features, b + 8 bits limit them to 512, and the error to K/1024 of the residual's
+step for a sum of K products at worst. Trained networks stay far below."""
 
 FloatArray = npt.NDArray[np.float32]
 Chunks = list[torch.Tensor]
@@ -86,6 +90,7 @@ class Search:
         self._feature_frac = feature_frac
         self._progress = progress
         self._log: list[Step] = []
+        self._notes: dict[str, Step] = {}
         self._steps = len(graph.inputs) + sum(1 + (x.conv is not None) for x in graph.layers)
         self._formats: dict[str, QFormat] = {}
         self._floats: dict[str, list[FloatArray]] = {}
@@ -146,6 +151,8 @@ class Search:
     def _layer(self, layer: Layer, weights: Step | None) -> FixedLayer:
         bits = self._config.features(layer.name, layer)
         fixed = self._fit(layer, QFormat(bits, 0), weights)
+        if layer.name in self._notes:
+            self._record(self._notes[layer.name])
         inputs = [self._floats[n] for n in layer.all_inputs]
         wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
         accumulate = Accumulator(fixed, self._formats)
@@ -173,20 +180,32 @@ class Search:
                 weight_bits=8 if weights is None else weights.bits,
                 weight_frac=frac,
             )
+            movable = weights is not None and self._weight_frac is None and frac > -FRAC_LIMIT
             bound = accumulator_bound(fixed, self._formats)
-            if bound < 1 << (self._config.acc_bits - 1):
-                break
-            if weights is None or self._weight_frac is not None or frac <= -FRAC_LIMIT:
+            if bound >= 1 << (self._config.acc_bits - 1):
+                note = f"overflows accumulators of {self._config.acc_bits} bits"
+            elif movable and self._too_fine(fixed):
+                note = f"is too fine to add {layer.residual} to"
+            else:
+                return fixed
+            if not movable:
                 raise TilewrightError(
                     f"Layer {layer.name!r} needs accumulators of {bound.bit_length() + 1} bits, "
                     f"more than acc_bits = {self._config.acc_bits}; use fewer weight or feature "
                     "bits for it, or a larger acc_bits (48 at most)"
                 )
+            assert weights is not None
             frac -= 1
-        if weights is not None and frac != weights.frac:
-            note = f"frac {weights.frac} overflows accumulators of {self._config.acc_bits} bits"
-            self._record(replace(weights, frac=frac, note=note))
-        return fixed
+            self._notes[layer.name] = replace(
+                weights, frac=frac, note=f"frac {weights.frac} {note}"
+            )
+
+    def _too_fine(self, fixed: FixedLayer) -> bool:
+        """Whether the residual's step is more than `_RESIDUAL_SHIFT` bits above the products'."""
+        if fixed.layer.residual is None:
+            return False
+        shift = int(fixed.acc_frac.max()) - self._formats[fixed.layer.residual].frac
+        return shift > fixed.weight_bits + _RESIDUAL_SHIFT
 
     def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> int:
         layer, bits = fixed.layer, fixed.output.bits

@@ -340,6 +340,26 @@ def test_bias_too_large_for_the_accumulator_lowers_the_weight_frac(acc_bits):
     np.testing.assert_allclose(result.fixed.formats["shifted"].dequantize(out), 1000.0, rtol=0.01)
 
 
+def test_products_far_finer_than_their_residual_get_a_coarser_weight_frac():
+    rng = np.random.default_rng(4)
+    faint = conv(rng, "faint", "x", 3, 3, gain=1e-6, residual="x")
+    graph = Graph(
+        name="vanishing",
+        inputs=(Input(name="x", shape=(3, 5, 5)),),
+        layers=(faint,),
+        outputs=(Output(name="y", tensor="faint", shape=(3, 5, 5)),),
+    )
+    x = rng.normal(size=(4, 3, 5, 5)).astype(np.float32)
+    result = quantize(graph, {"x": x})
+    fixed, step = result.fixed, 2.0 ** -result.fixed.formats["x"].frac
+    # Bits + 8: so many weight tiles add the residual that compiling and running stay sensible.
+    assert int(fixed.layer("faint").acc_frac[0]) - fixed.formats["x"].frac == 8 + 8
+    assert "is too fine to add x to" in result.log[-2].note
+    out = run_fixed(fixed, quantize_inputs(fixed, {"x": x}))["faint"]
+    wanted = {layer.name: y for layer, y in walk_float(graph, {"x": x})}["faint"]
+    assert np.abs(fixed.formats["faint"].dequantize(out) - wanted).max() <= step
+
+
 def test_accumulators_that_cannot_fit_are_refused_by_name():
     config = QuantConfig(acc_bits=16, weight_bits=16, feature_bits=16)
     graph = every_operation()
