@@ -39,19 +39,21 @@ class Kernel:
 
     def __init__(self) -> None:
         self.now = 0
-        self._agenda: list[tuple[int, int, Any]] = []
+        self.final: Process | None = None
+        """The process that comes after all others in each cycle, since it arbitrates among them."""
+        self._agenda: list[tuple[int, bool, int, Any]] = []
         self._count = 0
 
     def schedule(self, time: int, what: Process | Callable[[], None]) -> None:
         """Resume a process, or call a function, at `time`."""
         self._count += 1
-        heapq.heappush(self._agenda, (time, self._count, what))
+        heapq.heappush(self._agenda, (time, what is self.final, self._count, what))
 
     def run(self) -> None:
         """Run until nothing is left to do."""
         agenda = self._agenda
         while agenda:
-            self.now, _, what = heapq.heappop(agenda)
+            self.now, _, _, what = heapq.heappop(agenda)
             if not isinstance(what, Generator):
                 what()
                 continue

@@ -39,6 +39,7 @@ class Pipeline:
         target = program.target
         bus = target.bus_bytes
         self.fetch_beats = max(INSTRUCTION_BYTES // bus, 1)
+        self.lump = max(target.burst_beats // 4, 1)  # finer than this, room makes no difference
         self.readers = {name: Reader(kernel, self.channel, target, name) for name in target.readers}
         self.writer = Writer(target, memory, self.channel)
         self.queues = {
@@ -62,8 +63,9 @@ class Pipeline:
         self.stores = Queue(kernel, INNER_QUEUE)
         self.slot = _Slot(kernel)
         self.tiles = _TileSlot(kernel)
+        kernel.final = self.channel.process()
         for process in (
-            self.channel.process(),
+            kernel.final,
             *(reader.process() for reader in self.readers.values()),
             self._fetch_request(),
             self._fetch(),
@@ -167,7 +169,14 @@ class Pipeline:
             yield reader.arrived
         opening = max(reader.time_of(min(first + word_beats - 1, last)), accepting + word_beats - 1)
         end: int = max(max(time, opening + 1) + spread, reader.time_of(last) + max(tail, 1))
-        reader.release(end, left)
+        # Beats leave the FIFO as their pixels are written.
+        steps = max(left // self.lump, 1)
+        for step in range(1, steps + 1):
+            through = left * step // steps
+            taken = max(
+                reader.time_of(last - left + through) + 1, end - spread * (steps - step) // steps
+            )
+            reader.release(taken, through - left * (step - 1) // steps)
         return end
 
     def _weights_request(self) -> Process:
@@ -196,8 +205,11 @@ class Pipeline:
             for tile in range(f["tiles"]):
                 while not slot.free:
                     yield slot.changed
-                end = -(-(tile + 1) * tile_bits // bus_bits)
-                entered = max(slot.freed, accepting + opening) + spread
+                begin_bit, end_bit = tile * tile_bits, (tile + 1) * tile_bits
+                end = -(-end_bit // bus_bits)
+                first = base + -(-(begin_bit + row_bits) // bus_bits) - 1  # completes a row
+                tail = -(-(end_bit - (end - 1) * bus_bits) // row_bits)  # rows the last beat ends
+                unhindered = entered = max(slot.freed, accepting + opening) + spread
                 while done < end:
                     # A tile larger than half the FIFO leaves it piece by piece.
                     part = min(end - done, piece)
@@ -205,8 +217,18 @@ class Pipeline:
                         yield reader.arrived
                     done += part
                     arrival = reader.time_of(base + done - 1) + 1
-                    entered = max(entered, arrival) if done == end else entered
-                    reader.release(max(entered if done == end else slot.freed, arrival), part)
+                    if done < end:
+                        reader.release(max(slot.freed, arrival), part)
+                late = reader.time_of(first) + 1 + spread
+                rows = min(tail, target.rows)
+                entered = max(entered, late, arrival - 1 + rows)
+                # Beats leave the FIFO just before the rows that they complete.
+                steps = min(max(part // self.lump, 1), target.rows)
+                for step in range(steps, 0, -1):
+                    beats = part * step // steps - part * (step - 1) // steps
+                    seen = reader.time_of(base + done - 1 - part + part * step // steps)
+                    wanted = unhindered - spread * (steps - step) // steps - rows + 1
+                    reader.release(max(wanted, seen + 1), beats)
                 slot.fill(entered + 1)
                 accepting = entered
             base += f["beats"]

@@ -1,6 +1,29 @@
-"""Make the toy accelerator importable for the tests of this folder."""
+"""What the tests of simulations share."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
+from tilewright.hw.verilog import generate_verilog
+from tilewright.sim.runner import build_simulation
+
+# The toy accelerator is importable for the tests of this folder.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def builds(request, tmp_path_factory):
+    """Compiled simulations by target; kept between test runs where pytest keeps its cache."""
+    cache = getattr(request.config, "cache", None)
+    folder = cache.mkdir("simulations") if cache else tmp_path_factory.mktemp("simulations")
+    made = {}
+
+    def build(target):
+        if target.fingerprint not in made:
+            made[target.fingerprint] = build_simulation(
+                generate_verilog(target), target, Path(folder), memory_bytes=16 << 20
+            )
+        return made[target.fingerprint]
+
+    return build

@@ -5,7 +5,6 @@ same hardware without a reset in between, with memory that stalls and answers at
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.lower import compile_network
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
-from tilewright.hw.verilog import generate_verilog
 from tilewright.quant.reference import run_fixed
 from tilewright.sim.jobs import DISTURBANCES
 from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Disturbance, Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import random_inputs, random_layer, random_network
-from tilewright.sim.runner import SimulationError, build_simulation
+from tilewright.sim.runner import SimulationError
 
 # One worker builds and runs everything here: each build is needed once.
 pytestmark = pytest.mark.xdist_group("rtl")
@@ -37,23 +35,6 @@ MEMORIES = {
     "chaos": dataclasses.replace(MemoryConfig.chaotic(11), stall_host=32),
 }
 WORDS = Target(rows=5, cols=3, act_bits=16, weight_bits=16, acc_bits=48, bus_bytes=4, **SMALL)
-
-
-@pytest.fixture(scope="module")
-def builds(request, tmp_path_factory):
-    """Compiled simulations by target; kept between test runs where pytest keeps its cache."""
-    cache = getattr(request.config, "cache", None)
-    folder = cache.mkdir("simulations") if cache else tmp_path_factory.mktemp("simulations")
-    made = {}
-
-    def build(target):
-        if target.fingerprint not in made:
-            made[target.fingerprint] = build_simulation(
-                generate_verilog(target), target, Path(folder), memory_bytes=16 << 20
-            )
-        return made[target.fingerprint]
-
-    return build
 
 
 def reference(fixed, inputs):

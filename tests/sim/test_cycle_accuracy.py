@@ -1,0 +1,54 @@
+"""The cycle model against the cycles that the RTL takes."""
+
+import numpy as np
+import pytest
+
+from tilewright.compiler.cycles import MemoryTiming, predict
+from tilewright.compiler.lower import compile_network
+from tilewright.compiler.target import Target
+from tilewright.errors import TilewrightError
+from tilewright.sim.memory import MemoryConfig
+from tilewright.sim.network import Job, simulate_jobs
+from tilewright.sim.random_layers import random_inputs, random_layer
+
+pytestmark = pytest.mark.xdist_group("rtl")
+
+SMALL = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
+SQUARE = Target(rows=4, cols=4, **SMALL)
+WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
+
+
+def deviations(build, target, latency, folder):
+    """Share by which the prediction of each of at least 30 random layers is off."""
+    memory = MemoryConfig(read_latency=latency, write_latency=latency)
+    timing = MemoryTiming(latency=latency, write_latency=latency)
+    jobs = []
+    for seed in range(100, 140):
+        fixed = random_layer(seed, target)
+        try:
+            program = compile_network(fixed, target)
+        except TilewrightError as error:
+            assert "one output needs" in str(error)
+            continue
+        jobs.append(Job(program=program, inputs=[random_inputs(fixed, seed)], memory=memory))
+    assert len(jobs) >= 30
+    runs = simulate_jobs(build, jobs, work_dir=folder)
+    measured = np.array([run.stamps[-1][0] for (run,) in runs])
+    predicted = np.array([predict(job.program, timing).regions[-1].end for job in jobs])
+    return predicted / measured - 1
+
+
+@pytest.mark.parametrize("latency", [0, 50])
+def test_every_random_layer_takes_what_the_model_says_within_one_percent(builds, latency, tmp_path):
+    errors = deviations(builds(SQUARE), SQUARE, latency, tmp_path)
+    assert np.abs(errors).max() <= 0.01
+    assert np.median(np.abs(errors)) == 0.0  # most are right to the cycle
+
+
+@pytest.mark.parametrize("latency", [0, 50])
+def test_on_a_bus_that_lanes_do_not_divide_the_model_is_within_one_percent_on_average(
+    builds, latency, tmp_path
+):
+    errors = deviations(builds(WIDER), WIDER, latency, tmp_path)
+    assert np.abs(errors).mean() <= 0.01
+    assert np.abs(errors).max() <= 0.04
