@@ -6,6 +6,8 @@ registers cost. Only rows, tiles and bursts are stepped through, never single cy
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.events import Condition, Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
@@ -149,7 +151,9 @@ class Pipeline:
                 self.tokens["load", "calc"].give(end + 1)
             yield from self.loads.drop()
 
-    def _load_row(self, f: Fields, first: int, time: int, accepting: int) -> Process:
+    def _load_row(
+        self, f: Fields, first: int, time: int, accepting: int
+    ) -> Generator[int | Condition, None, int]:
         """Write a row's pixels from `time` on; returns the cycle of the last one."""
         reader, pixel, bus = self.readers["load"], self.target.pixel_bytes, self.target.bus_bytes
         beats, cols = f["row_beats"], f["cols"]
@@ -168,7 +172,7 @@ class Pipeline:
         while not reader.covers(last):
             yield reader.arrived
         opening = max(reader.time_of(min(first + word_beats - 1, last)), accepting + word_beats - 1)
-        end: int = max(max(time, opening + 1) + spread, reader.time_of(last) + max(tail, 1))
+        end = max(max(time, opening + 1) + spread, reader.time_of(last) + max(tail, 1))
         # Beats leave the FIFO as their pixels are written.
         steps = max(left // self.lump, 1)
         for step in range(1, steps + 1):

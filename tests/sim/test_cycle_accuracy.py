@@ -1,5 +1,7 @@
 """The cycle model against the cycles that the RTL takes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from tilewright.sim.random_layers import random_inputs, random_layer
 
 pytestmark = pytest.mark.xdist_group("rtl")
 
-SMALL = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
+SMALL: dict[str, Any] = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
 SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
 
