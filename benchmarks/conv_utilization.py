@@ -51,6 +51,7 @@ def measure(*, shared: bool) -> dict[str, Any]:
     """Cycles measured and predicted, and the share of useful multiply-accumulate slots."""
     target = Target()
     fixed = fix_randomly(convolution(), target, np.random.default_rng(0))
+    assert fixed is not None
     program = compile_network(fixed, target)
     inputs = random_inputs(fixed, 1)
     expected = run_fixed(fixed, {name: x[None] for name, x in inputs.items()})

