@@ -100,7 +100,7 @@ def simulate_jobs(
 
     def on_line(line: str) -> None:
         nonlocal done
-        if line.startswith(_PROGRESS):
+        if _PROGRESS in line:  # the simulator's own output may stand before it
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -116,7 +116,7 @@ def simulate_jobs(
         on_line=on_line,
     )
     results = _read_results(result_file)
-    path = waveform(build, work_dir) if waves else None
+    path = waveform(work_dir) if waves else None
     if path is not None and not path.is_file():
         raise SimulationError(f"the simulation left no waveform {path}")
     collected = []

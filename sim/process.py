@@ -63,7 +63,7 @@ def run_module(
     work_dir = work_dir.resolve()
     work_dir.mkdir(parents=True, exist_ok=True)
     results = work_dir / "results.xml"
-    for stale in (results, waveform(build, work_dir)):
+    for stale in (results, waveform(work_dir)):
         stale.unlink(missing_ok=True)
     variables = _environment(build, test_module, results, seed)
     if testcase is not None:
@@ -80,8 +80,8 @@ def run_module(
     return passed
 
 
-def waveform(build: SimBuild, work_dir: Path) -> Path:
-    """Path of the waveform that a run of `build` with waves leaves in `work_dir`."""
+def waveform(work_dir: Path) -> Path:
+    """Path of the waveform (VCD) that a run with waves leaves in `work_dir`."""
     return work_dir / "waves.vcd"
 
 
@@ -98,7 +98,7 @@ def _command(
         f"+verilator+seed+{seed % (2**31 - 2) + 1}",
     ]
     if waves:
-        command += ["--trace", "--trace-file", str(waveform(build, work_dir))]
+        command += ["--trace", "--trace-file", str(waveform(work_dir))]
     return command
 
 

@@ -23,7 +23,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("simulations")
 
 
-@pytest.fixture(params=["verilator", "icarus"])
+@pytest.fixture(scope="session", params=["verilator", "icarus"])
 def build(request: pytest.FixtureRequest, cache: Path) -> SimBuild:
     need(request.param)
     return build_simulation(
@@ -178,7 +178,9 @@ def test_waveform_is_written_by_verilator(cache: Path, tmp_path: Path) -> None:
     need("verilator")
     build = build_simulation(toy_verilog(), TARGET, cache, waves=True, memory_bytes=1 << 14)
     (run,) = simulate(build, toy_program(), [toy_input()], work_dir=tmp_path, waves=True)
-    assert run.waves is not None and run.waves.stat().st_size > 1000
+    assert run.waves is not None and run.waves.read_text().count("$scope") > 2
+    log = build.binary.with_name("build.log").read_text()
+    assert "-lz" not in log and "fst" not in log  # zlib's headers are often not installed
 
 
 def test_waveform_of_a_build_without_is_refused(build: SimBuild, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tilewright.sim.runner import SimulationError
 from tilewright.sim.unit import run_bench
 
 
-@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+@pytest.mark.parametrize("simulator", [pytest.param("verilator", marks=pytest.mark.slow), "icarus"])
 def test_component_passes_under_random_back_pressure(simulator: str, tmp_path: Path) -> None:
     need(simulator)
     ran = run_bench(
