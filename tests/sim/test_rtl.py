@@ -77,7 +77,7 @@ def random_jobs(target, seeds, **options):
     "target",
     [
         pytest.param(SQUARE, id="4x4"),
-        pytest.param(WIDER, id="3x8-bus2"),
+        pytest.param(WIDER, id="3x8-bus2", marks=pytest.mark.slow),
         pytest.param(TALLER, id="7x2-bus16-w4", marks=pytest.mark.slow),
         pytest.param(WORDS, id="5x3-16bit", marks=pytest.mark.slow),
     ],
@@ -177,7 +177,10 @@ def moments(build, job, folder):
 
 
 @pytest.mark.parametrize("kind", DISTURBANCES)
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize(
+    "memory",
+    ["plain", "chaos", *(pytest.param(m, marks=pytest.mark.slow) for m in ("slow", "data-first"))],
+)
 def test_a_run_that_is_disturbed_or_started_anew_ends_right(builds, kind, memory, tmp_path):
     build = builds(SQUARE)
     # After a reset the memory's stalls are the same, so that the run takes the same time.
