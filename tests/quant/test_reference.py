@@ -320,6 +320,23 @@ def test_images_of_a_batch_do_not_meet(case, batch):
     assert together.saturated == sum(a.saturated for a in alone)
 
 
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.sampled_from(["pixels first", "backwards", "read-only"]))
+def test_how_inputs_lie_in_memory_changes_nothing(case, manner):
+    _, layer, formats, xs, _ = case
+    assume(within_limit(layer, formats))
+    plain = [np.stack([x, x[:, ::-1, ::-1]]) for x in xs]
+    if manner == "pixels first":
+        laid = [x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) for x in plain]
+    elif manner == "backwards":
+        laid = [x[:, :, ::-1].copy()[:, :, ::-1] for x in plain]
+    else:
+        laid = [np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape) for x in plain]
+    wanted, found = run_layer(layer, plain, formats), run_layer(layer, laid, formats)
+    np.testing.assert_array_equal(found.values, wanted.values)
+    assert found.saturated == wanted.saturated
+
+
 # ---- single facts ------------------------------------------------------------------------------
 
 
