@@ -120,7 +120,9 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("pitch", 32, "bytes from one output row to the next"),
         Field("rows", 16, "output rows"),
         Field("cols", 16, "output pixels a row"),
-        Field("row_beats", 16, "bus beats written a row"),
+        Field(
+            "row_beats", 16, "bus beats written a row; bytes beyond the last pixel are left alone"
+        ),
         Field("acc_base", 16, "accumulator address of the first window's first pixel"),
         Field("acc_row_step", 16, "accumulators from one output row's window to the next's"),
         Field("acc_col_step", 16, "accumulators from one output pixel's window to the next's"),
