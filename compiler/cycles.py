@@ -63,16 +63,16 @@ def predict(
     """
     model = Pipeline(program, memory)
     model.kernel.run()
-    assert len(model.ends) == len(program.regions), "the model came to a standstill"
-    assert model.finished, "the model did not reach FINISH"
+    assert len(model.store.ends) == len(program.regions), "the model came to a standstill"
+    assert model.store.finished, "the model did not reach FINISH"
     regions = []
     previous = 0
-    for number, (region, end) in enumerate(zip(program.regions, model.ends, strict=True)):
+    for number, (region, end) in enumerate(zip(program.regions, model.store.ends, strict=True)):
         busy = {unit: model.busy[unit].get(number, 0) for unit in ("calc", "load", "store")}
         regions.append(RegionCycles(name=region.name, end=end, cycles=end - previous, **busy))
         previous = end
     return CycleReport(
-        cycles=model.finished,
+        cycles=model.store.finished,
         regions=tuple(regions),
         read_beats=model.channel.beats,
         write_beats=model.writer.beats,

@@ -51,7 +51,12 @@ REGISTERS: tuple[Register, ...] = (
     Register(0x88, "CALC_WAIT_LOAD", "ro", "cycles CALC waited for LOAD"),
     Register(0x8C, "CALC_WAIT_STORE", "ro", "cycles CALC waited for STORE"),
     Register(0x90, "CALC_WAIT_WEIGHTS", "ro", "cycles CALC waited for a weight tile"),
-    Register(0x94, "LOAD_BUSY", "ro", "cycles in which LOAD had an instruction, waiting for tokens included"),
+    Register(
+        0x94,
+        "LOAD_BUSY",
+        "ro",
+        "cycles in which LOAD had an instruction, waiting for tokens included",
+    ),
     Register(0x98, "STORE_BUSY", "ro", "cycles in which STORE drained or wrote"),
     Register(0x9C, "READ_BEATS", "ro", "bus beats read"),
     Register(0xA0, "WRITE_BEATS", "ro", "bus beats written"),

@@ -1,0 +1,68 @@
+"""What the cycle model's units share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tilewright.compiler.bus import Reader, Writer
+from tilewright.compiler.events import Condition, Kernel, Queue, Tokens
+from tilewright.compiler.target import Target
+
+__all__ = ["INNER_QUEUE", "Fields", "Shared", "TileSlot"]
+
+Fields = dict[str, int]
+INNER_QUEUE = 2
+"""Instructions between the two halves of a unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shared:
+    """The kernel, and everything through which units meet.
+
+    Attributes
+    ----------
+    queues : instructions waiting for each unit
+    tokens : semaphores by (giving unit, taking unit)
+    tiles : the next weight tile
+    busy : each unit's working cycles by region
+    """
+
+    kernel: Kernel
+    target: Target
+    readers: dict[str, Reader]
+    writer: Writer
+    queues: dict[str, Queue]
+    tokens: dict[tuple[str, str], Tokens]
+    tiles: TileSlot
+    busy: dict[str, dict[int, int]] = field(
+        default_factory=lambda: {"calc": {}, "load": {}, "store": {}}
+    )
+
+    @property
+    def lump(self) -> int:
+        """Beats that a consumer frees at once: finer than this, room makes no difference."""
+        return max(self.target.burst_beats // 4, 1)
+
+    def count(self, unit: str, region: int, cycles: int) -> None:
+        """Add working cycles of a unit."""
+        self.busy[unit][region] = self.busy[unit].get(region, 0) + cycles
+
+
+class TileSlot:
+    """The next weight tile, between WEIGHTS and CALC."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.changed = Condition(kernel)
+        self.free = True
+        self.freed = 0
+        self.ready = 0
+
+    def fill(self, ready: int) -> None:
+        """The tile can start at `ready`."""
+        self.free, self.ready = False, ready
+        self.changed.notify()
+
+    def take(self, time: int) -> None:
+        """The tile starts at `time`, and the next one may come in."""
+        self.free, self.freed = True, time
+        self.changed.notify()

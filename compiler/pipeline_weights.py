@@ -1,0 +1,73 @@
+"""WEIGHTS in the cycle model: streams requested, tiles let into the array."""
+
+from __future__ import annotations
+
+from tilewright.compiler.events import Process, Queue
+from tilewright.compiler.pipeline_shared import INNER_QUEUE, Shared
+
+__all__ = ["WeightsModel"]
+
+
+class WeightsModel:
+    """Both halves of the WEIGHTS unit, see hw/weights.py, and CALC's tile loader."""
+
+    def __init__(self, run: Shared) -> None:
+        self._run = run
+        self._inner = Queue(run.kernel, INNER_QUEUE)
+
+    def request(self) -> Process:
+        """Request streams ahead."""
+        queue = self._run.queues["weights"]
+        while True:
+            yield from queue.head()
+            fields = queue.peek()[1]
+            yield from self._inner.put(fields)
+            yield from self._run.readers["weights"].offer(fields["address"], fields["beats"])
+            yield from queue.drop()
+
+    def unpack(self) -> Process:
+        """Let the rows of each tile into the array once the tile before it has started."""
+        kernel, target, reader = self._run.kernel, self._run.target, self._run.readers["weights"]
+        slot, bus_bits = self._run.tiles, 8 * self._run.target.bus_bytes
+        base, piece = 0, max(reader.depth // 2, 1)
+        while True:
+            yield from self._inner.head()
+            f = self._inner.peek()
+            row_bits = target.cols * (2 << f["container"]) + 16 * f["gather"]
+            tile_bits = target.rows * row_bits
+            spread = max((target.rows - 1) * row_bits // bus_bits, target.rows - 1)
+            opening = max(-(-row_bits // bus_bits), 1)  # cycles to a tile's first row
+            accepting = kernel.now
+            done = 0
+            for tile in range(f["tiles"]):
+                while not slot.free:
+                    yield slot.changed
+                begin_bit, end_bit = tile * tile_bits, (tile + 1) * tile_bits
+                end = -(-end_bit // bus_bits)
+                first = base + -(-(begin_bit + row_bits) // bus_bits) - 1  # completes a row
+                tail = -(-(end_bit - (end - 1) * bus_bits) // row_bits)  # rows the last beat ends
+                unhindered = entered = max(slot.freed, accepting + opening) + spread
+                while done < end:
+                    # A tile larger than half the FIFO leaves it piece by piece.
+                    part = min(end - done, piece)
+                    while not reader.covers(base + done + part - 1):
+                        yield reader.arrived
+                    done += part
+                    arrival = reader.time_of(base + done - 1) + 1
+                    if done < end:
+                        reader.release(max(slot.freed, arrival), part)
+                late = reader.time_of(first) + 1 + spread
+                rows = min(tail, target.rows)
+                entered = max(entered, late, arrival - 1 + rows)
+                # Beats leave the FIFO just before the rows that they complete.
+                steps = min(max(part // self._run.lump, 1), target.rows)
+                for step in range(steps, 0, -1):
+                    beats = part * step // steps - part * (step - 1) // steps
+                    seen = reader.time_of(base + done - 1 - part + part * step // steps)
+                    wanted = unhindered - spread * (steps - step) // steps - rows + 1
+                    reader.release(max(wanted, seen + 1), beats)
+                slot.fill(entered + 1)
+                accepting = entered
+            base += f["beats"]
+            yield max(accepting, kernel.now)
+            yield from self._inner.drop()
