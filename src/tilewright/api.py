@@ -102,6 +102,7 @@ def quantize(
     calibration: Any,
     *,
     bits: int = 8,
+    target: Target | None = None,
     config: Any = None,
     progress: Progress | None = None,
 ) -> QuantResult:
@@ -112,7 +113,8 @@ def quantize(
     graph : of `load`
     calibration : images [N, C, H, W] as an array, arrays by input name, or a DataLoader
     bits : of weights and feature maps, 2..16
-    config : a `tilewright.quant.config.QuantConfig` instead of `bits`
+    target : what it will run on; the accumulators of the default one if None
+    config : a `tilewright.quant.config.QuantConfig` instead of `bits` and `target`
 
     Returns
     -------
@@ -128,7 +130,8 @@ def quantize(
     from tilewright.quant.quantize import quantize as search
 
     data = as_data(calibration, graph)
-    config = config or QuantConfig(weight_bits=bits, feature_bits=bits)
+    acc_bits = (target or Target()).acc_bits
+    config = config or QuantConfig(weight_bits=bits, feature_bits=bits, acc_bits=acc_bits)
     return search(graph, data.inputs, config, progress=progress)
 
 
