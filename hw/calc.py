@@ -6,122 +6,18 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulators import ACCUMULATE_LATENCY, sum_layout
+from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY, sum_layout
 from tilewright.hw.array import array_latency
-from tilewright.hw.banks import BANK_LATENCY, pixel_layout
+from tilewright.hw.bank_row import BANK_LATENCY, pixel_layout
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.semaphore import Semaphore
+from tilewright.hw.tile_loader import TileLoader
+from tilewright.hw.tile_walker import TileWalker
 from tilewright.hw.weights import weight_row_layout
 
-__all__ = ["CalcUnit", "TileLoader", "TileWalker"]
+__all__ = ["CalcUnit"]
 
 _INSTRUCTION = instruction_layout(Opcode.CALC)
-
-
-class TileLoader(wiring.Component):
-    """Lets exactly R weight rows into the array ahead of each tile.
-
-    The rows of the next tile may enter from the cycle on in which the present one starts, so a
-    tile can start every R cycles.
-
-    Members
-    -------
-    i : ``In(stream of weight_row_layout(target))``
-    word_valid : ``Out(1)``
-        A row enters this cycle.
-    complete : ``Out(1)``
-        All rows of the next tile have entered.
-    start : ``In(1)``
-        The next tile starts; only with `complete`.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        super().__init__(
-            {
-                "i": In(stream.Signature(weight_row_layout(target))),
-                "word_valid": Out(1),
-                "complete": Out(1),
-                "start": In(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        count = Signal(range(self._target.rows + 1))
-        m.d.comb += [
-            self.complete.eq(count == self._target.rows),
-            self.i.ready.eq(~self.complete | self.start),
-            self.word_valid.eq(self.i.valid & self.i.ready),
-        ]
-        m.d.sync += count.eq(Mux(self.start, 0, count) + self.word_valid)
-        return m
-
-
-class TileWalker(wiring.Component):
-    """Bank address of each tile's first pixel: three nested loops.
-
-    Members
-    -------
-    job : ``In(CALC instruction)``
-        Constant from the cycle after `load` until the next `load`.
-    next_job : ``In(CALC instruction)``
-        Loaded by `load`.
-    load, step : ``In(1)``
-        Begin `next_job`; go to the next tile. Not again within the following cycle.
-    base : ``Out(16)``
-        First pixel of the present tile.
-    upcoming : ``Out(16)``
-        First pixel of the tile that `step` will go to.
-    first, last : ``Out(1)``
-        The present tile is the instruction's first or last one.
-    """
-
-    job: In(_INSTRUCTION)
-    next_job: In(_INSTRUCTION)
-    load: In(1)
-    step: In(1)
-    base: Out(16)
-    upcoming: Out(16)
-    first: Out(1)
-    last: Out(1)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        job = self.job
-        count0, count1, count2 = Signal(16), Signal(16), Signal(16)
-        base1, base2 = Signal(16), Signal(16)
-        end0 = Signal()
-        end1 = Signal()
-        m.d.comb += [
-            end0.eq(count0 == job.tiles0 - 1),
-            end1.eq(count1 == job.tiles1 - 1),
-            self.last.eq(end0 & end1 & (count2 == job.tiles2 - 1)),
-            self.upcoming.eq(
-                Mux(
-                    ~end0,
-                    self.base + job.step0,
-                    Mux(~end1, base1 + job.step1, base2 + job.step2),
-                )
-            ),
-        ]
-        with m.If(self.step):
-            m.d.sync += [self.first.eq(0), self.base.eq(self.upcoming), count0.eq(count0 + 1)]
-            with m.If(end0):
-                m.d.sync += [count0.eq(0), count1.eq(count1 + 1), base1.eq(self.upcoming)]
-                with m.If(end1):
-                    m.d.sync += [count1.eq(0), count2.eq(count2 + 1), base2.eq(self.upcoming)]
-        with m.If(self.load):
-            m.d.sync += [
-                self.first.eq(1),
-                count0.eq(0),
-                count1.eq(0),
-                count2.eq(0),
-                self.base.eq(self.next_job.base),
-                base1.eq(self.next_job.base),
-                base2.eq(self.next_job.base),
-            ]
-        return m
 
 
 class CalcUnit(wiring.Component):

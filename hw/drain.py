@@ -7,10 +7,9 @@ from amaranth.lib.wiring import In, Out
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout
-from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
 
-__all__ = ["DrainWalker", "RowTransfers"]
+__all__ = ["DrainWalker"]
 
 _INSTRUCTION = instruction_layout(Opcode.STORE)
 
@@ -82,46 +81,4 @@ class DrainWalker(wiring.Component):
                             m.d.sync += base.eq(next_row)
                         with m.If(last_row):
                             m.d.sync += self.busy.eq(0)
-        return m
-
-
-class RowTransfers(wiring.Component):
-    """One write transfer for each output row.
-
-    Members
-    -------
-    job : ``In(STORE instruction)``
-        Constant while busy.
-    start : ``In(1)``
-        Begin.
-    o : ``Out(stream of TRANSFER)``
-        The last row's tag asks for a completion, if the instruction gives LOAD a token.
-    busy : ``Out(1)``
-    """
-
-    job: In(_INSTRUCTION)
-    start: In(1)
-    o: Out(stream.Signature(TRANSFER))
-    busy: Out(1)
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        job = self.job
-        row = Signal(16)
-        address = Signal(32)
-        last = row == job.rows - 1
-        m.d.comb += [
-            self.o.valid.eq(self.busy),
-            self.o.p.address.eq(address),
-            self.o.p.beats.eq(job.row_beats),
-            self.o.p.tag.eq(last & job.signal_load),
-        ]
-        with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), row.eq(0), address.eq(job.address)]
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [
-                row.eq(row + 1),
-                address.eq(address + job.pitch),
-                self.busy.eq(~last),
-            ]
         return m

@@ -9,13 +9,15 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
-from tilewright.hw.banks import BANK_LATENCY, ActivationBanks
+from tilewright.hw.bank_row import BANK_LATENCY
+from tilewright.hw.banks import ActivationBanks
 from tilewright.hw.burst import BURST
 from tilewright.hw.calc import CalcUnit
 from tilewright.hw.control import COUNTERS
 from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.load import LoadUnit
-from tilewright.hw.reader import BurstReader, ReadArbiter
+from tilewright.hw.read_arbiter import ReadArbiter
+from tilewright.hw.reader import BurstReader
 from tilewright.hw.store import StoreUnit
 from tilewright.hw.weights import WeightsUnit, weight_row_layout
 from tilewright.hw.writer import BurstWriter, beat_layout

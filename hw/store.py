@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -11,127 +11,22 @@ from tilewright.compiler.isa import PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout, drained_layout
 from tilewright.hw.burst import TRANSFER
-from tilewright.hw.drain import DrainWalker, RowTransfers
-from tilewright.hw.gearbox import Gearbox
+from tilewright.hw.drain import DrainWalker
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
 from tilewright.hw.lanes import LanePacker
+from tilewright.hw.parameter_loader import ParameterLoader
 from tilewright.hw.pooling import Pooling
 from tilewright.hw.postprocess import PostProcess
+from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
+from tilewright.hw.stamp_source import StampSource
 from tilewright.hw.writer import beat_layout
 
-__all__ = ["ParameterLoader", "StampSource", "StoreUnit"]
+__all__ = ["StoreUnit"]
 
 _STORE = instruction_layout(Opcode.STORE)
 _STAMP = instruction_layout(Opcode.STAMP)
 _RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
-
-
-class ParameterLoader(wiring.Component):
-    """Takes each STORE's parameter records and holds them until the next STORE starts.
-
-    Members
-    -------
-    beats : ``In(stream of beats)``
-        From the unit's reader.
-    start : ``In(1)``
-        Take the next C records, one a cycle if the bus delivers.
-    done : ``Out(1)``
-        The last record is being taken.
-    bias, shift : ``Out``
-        Of each column.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        super().__init__(
-            {
-                "beats": In(stream.Signature(8 * target.bus_bytes)),
-                "start": In(1),
-                "done": Out(1),
-                "bias": Out(data.ArrayLayout(signed(target.acc_bits), target.cols)),
-                "shift": Out(data.ArrayLayout(unsigned(6), target.cols)),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        target = self._target
-        beat_count = -(-target.cols * PARAM_BYTES // target.bus_bytes)
-        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, (8 * PARAM_BYTES,))
-        left = Signal(range(target.cols + 1))
-        beat = Signal(range(beat_count))
-        record = data.View(_RECORD, gearbox.o.p.data)
-        last_beat = beat == beat_count - 1
-        beats_in = Signal()
-        wanted = Signal()
-        m.d.comb += [
-            wanted.eq((left != 0) & ~beats_in),
-            gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(last_beat),
-            gearbox.i.valid.eq(self.beats.valid & wanted),
-            self.beats.ready.eq(gearbox.i.ready & wanted),
-            gearbox.o.ready.eq(left != 0),
-            gearbox.stop.eq(left == 1),
-            self.done.eq(gearbox.o.valid & (left == 1)),
-        ]
-        with m.If(self.start):
-            m.d.sync += [left.eq(target.cols), beat.eq(0), beats_in.eq(0)]
-        with m.If(gearbox.i.valid & gearbox.i.ready):
-            m.d.sync += [beat.eq(Mux(last_beat, 0, beat + 1)), beats_in.eq(last_beat)]
-        # Records shift in from the last column, so that the first ends in column 0.
-        with m.If(gearbox.o.valid & gearbox.o.ready):
-            m.d.sync += left.eq(left - 1)
-            for c in range(target.cols):
-                final = c == target.cols - 1
-                m.d.sync += [
-                    self.bias[c].eq(record.bias if final else self.bias[c + 1]),
-                    self.shift[c].eq(record.shift if final else self.shift[c + 1]),
-                ]
-        return m
-
-
-class StampSource(wiring.Component):
-    """The 8 bytes of a cycle stamp as write beats.
-
-    Members
-    -------
-    start : ``In(1)``
-        Sample the counters.
-    cycles, busy_cycles : ``In(32)``
-    o : ``Out(stream of beat_layout(target))``
-    active : ``Out(1)``
-        Beats are left.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        super().__init__(
-            {
-                "start": In(1),
-                "cycles": In(32),
-                "busy_cycles": In(32),
-                "o": Out(stream.Signature(beat_layout(target))),
-                "active": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        width = min(8 * self._target.bus_bytes, 64)
-        rest = Signal(64)
-        beats = Signal(range(64 // width + 1))
-        m.d.comb += [
-            self.active.eq(beats != 0),
-            self.o.valid.eq(self.active),
-            self.o.p.data.eq(rest[:width]),
-            self.o.p.strobe.eq((1 << (width // 8)) - 1),
-        ]
-        with m.If(self.start):
-            m.d.sync += [rest.eq(Cat(self.cycles, self.busy_cycles)), beats.eq(64 // width)]
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [rest.eq(rest >> width), beats.eq(beats - 1)]
-        return m
 
 
 class StoreUnit(wiring.Component):

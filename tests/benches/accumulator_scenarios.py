@@ -10,7 +10,8 @@ from array_scenarios import edge_or_random, small_target
 from streams import Drive, Scenario, Sink, Source
 
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulators import ACCUMULATE_LATENCY, Accumulators
+from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY
+from tilewright.hw.accumulators import Accumulators
 
 __all__ = ["accumulators"]
 

@@ -14,7 +14,8 @@ from streams import Drive, Scenario, Watch
 
 from tilewright.compiler.target import Target
 from tilewright.hw.array import SystolicArray, array_latency
-from tilewright.hw.banks import BANK_LATENCY, ActivationBanks
+from tilewright.hw.bank_row import BANK_LATENCY
+from tilewright.hw.banks import ActivationBanks
 from tilewright.hw.multiplier import Multiplier
 
 __all__ = ["array", "banks", "edge_or_random", "multiplier", "small_target"]

@@ -13,7 +13,8 @@ from streams import Agent, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
-from tilewright.hw.reader import ORDER_DEPTH, BurstReader, ReadArbiter
+from tilewright.hw.read_arbiter import ORDER_DEPTH, ReadArbiter
+from tilewright.hw.reader import BurstReader
 from tilewright.hw.writer import BurstWriter
 
 __all__ = ["ReadSide", "WriteBus", "bursts_of", "reader", "splitter", "writer"]

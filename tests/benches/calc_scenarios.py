@@ -13,10 +13,12 @@ from streams import Agent, Drive, Scenario, Source, Watch
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulators import ACCUMULATE_LATENCY
+from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY
 from tilewright.hw.array import array_latency
-from tilewright.hw.banks import BANK_LATENCY
-from tilewright.hw.calc import CalcUnit, TileLoader, TileWalker
+from tilewright.hw.bank_row import BANK_LATENCY
+from tilewright.hw.calc import CalcUnit
+from tilewright.hw.tile_loader import TileLoader
+from tilewright.hw.tile_walker import TileWalker
 
 __all__ = ["CalcBench", "bases", "calc", "calc_job", "loader", "walker"]
 

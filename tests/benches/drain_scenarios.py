@@ -14,9 +14,10 @@ from streams import Agent, Drive, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.drain import DrainWalker, RowTransfers
+from tilewright.hw.drain import DrainWalker
 from tilewright.hw.lanes import LanePacker
-from tilewright.hw.store import StampSource
+from tilewright.hw.row_transfers import RowTransfers
+from tilewright.hw.stamp_source import StampSource
 
 __all__ = [
     "drain",

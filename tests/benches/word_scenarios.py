@@ -13,7 +13,7 @@ from streams import Drive, Scenario, Sink, Source, Watch
 from tilewright.compiler.isa import FIELDS, Opcode, encode
 from tilewright.compiler.target import Target
 from tilewright.hw.fetch import FetchUnit
-from tilewright.hw.store import ParameterLoader
+from tilewright.hw.parameter_loader import ParameterLoader
 
 __all__ = ["fetch", "parameters"]
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from bus_scenarios import ReadBus, ReadSide, WriteBus, pattern, reader, splitter, writer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streams import Drive, Scenario, Sink, Source, Watch, run
 
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BurstSplitter
-from tilewright.hw.reader import ORDER_DEPTH, BurstReader, ReadArbiter
+from tilewright.hw.read_arbiter import ORDER_DEPTH, ReadArbiter
+from tilewright.hw.reader import BurstReader
 from tilewright.hw.writer import PENDING, BurstWriter
 
 SEEDS = st.integers(0, 1 << 32)
@@ -27,6 +28,7 @@ def test_transfers_become_the_fewest_bursts_within_pages_and_the_burst_limit(see
 
 
 @settings(max_examples=15, deadline=None)
+@example(seed=439034)  # a FIFO of two beats once lost one that came right behind another
 @given(seed=SEEDS)
 def test_readers_get_their_data_in_order_and_never_ask_for_more_than_fits(seed: int) -> None:
     run(reader(seed))

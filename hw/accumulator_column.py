@@ -1,0 +1,98 @@
+"""The ping-pong accumulators of one column."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from tilewright.compiler.target import Target
+
+__all__ = ["ACCUMULATE_LATENCY", "AccumulatorColumn", "sum_layout"]
+
+ACCUMULATE_LATENCY = 4
+"""Cycles before an accumulator may be added to again."""
+
+
+def sum_layout(target: Target) -> data.StructLayout:
+    """What happens to a column's sum: valid, accumulator address, half, overwrite."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "address": unsigned(ceil_log2(target.acc_depth)),
+            "half": 1,
+            "first": 1,
+        }
+    )
+
+
+class AccumulatorColumn(wiring.Component):
+    """Two halves of acc_depth accumulators for one column.
+
+    Members
+    -------
+    control_in, control_out : sum_layout
+        Two cycles ahead of `psum`; passed to the next column one cycle later.
+    psum : ``In(signed(psum_bits))``
+        The column's sum.
+    drain_half, drain_active, drain_address : ``In``
+        What STORE reads, and whether it reads at all.
+    drain_step : ``In(1)``
+        Advance the two-stage read; the other half goes on accumulating.
+    drained : ``Out(signed(acc_bits))``
+        Two steps after its address.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "control_in": In(sum_layout(target)),
+                "control_out": Out(sum_layout(target)),
+                "psum": In(signed(target.psum_bits)),
+                "drain_half": In(1),
+                "drain_active": In(1),
+                "drain_address": In(ceil_log2(target.acc_depth)),
+                "drain_step": In(1),
+                "drained": Out(signed(target.acc_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        stages = [self.control_in]
+        for name in ("read", "add", "write"):
+            stage = Signal(sum_layout(target), name=f"control_{name}")
+            m.d.sync += stage.eq(stages[-1])
+            stages.append(stage)
+        m.d.comb += self.control_out.eq(stages[1])
+        add, write = stages[2], stages[3]
+
+        total = Signal(signed(target.acc_bits), reset_less=True)
+        held = []
+        for half in range(2):
+            memory = Memory(shape=signed(target.acc_bits), depth=target.acc_depth, init=[])
+            m.submodules[f"half_{half}"] = memory
+            read_port, write_port = memory.read_port(), memory.write_port()
+            draining = Signal(name=f"draining_{half}")
+            step = Signal(name=f"step_{half}")
+            value = Signal(signed(target.acc_bits), name=f"value_{half}", reset_less=True)
+            m.d.comb += [
+                draining.eq(self.drain_active & (self.drain_half == half)),
+                step.eq(~draining | self.drain_step),
+                read_port.en.eq(step),
+                read_port.addr.eq(Mux(draining, self.drain_address, self.control_in.address)),
+                write_port.en.eq(write.valid & (write.half == half)),
+                write_port.addr.eq(write.address),
+                write_port.data.eq(total),
+            ]
+            with m.If(step):
+                m.d.sync += value.eq(read_port.data)
+            held.append(value)
+        previous = Mux(add.half, held[1], held[0])
+        m.d.sync += total.eq(Mux(add.first, 0, previous) + self.psum)
+        m.d.comb += self.drained.eq(Mux(self.drain_half, held[1], held[0]))
+        return m

@@ -1,0 +1,126 @@
+"""The second half of LOAD: padded rectangles into the activation banks."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from tilewright.compiler.isa import Opcode
+from tilewright.compiler.target import Target
+from tilewright.hw.gearbox import Gearbox
+from tilewright.hw.instructions import instruction_layout
+
+__all__ = ["LoadWriter"]
+
+_INSTRUCTION = instruction_layout(Opcode.LOAD)
+
+
+class LoadWriter(wiring.Component):
+    """Second half of LOAD: writes the padded rectangle, one bank word a cycle.
+
+    Members
+    -------
+    i : ``In(stream of LOAD instructions)``
+        Taken when the rectangle is complete; `start` must hold for it to begin.
+    start : ``In(1)``
+        The tokens are there.
+    started : ``Out(1)``
+        Takes them.
+    beats : ``In(stream of beats)``
+        The rows read, each beginning with a beat.
+    write_enable, write_address, write_data : ``Out``
+        To the banks.
+    done : ``Out(1)``
+        The last word of a rectangle is being written.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "i": In(stream.Signature(_INSTRUCTION)),
+                "start": In(1),
+                "started": Out(1),
+                "beats": In(stream.Signature(8 * target.bus_bytes)),
+                "write_enable": Out(1),
+                "write_address": Out(ceil_log2(target.act_depth)),
+                "write_data": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        target = self._target
+        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, (8 * target.pixel_bytes,))
+
+        # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
+        job = self.i.p
+        beat = Signal(16)
+        rows_in = Signal(16)
+        wanted = Signal()
+        m.d.comb += [
+            gearbox.i.p.data.eq(self.beats.p),
+            gearbox.i.p.last.eq(beat == job.row_beats - 1),
+        ]
+        with m.If(gearbox.i.valid & gearbox.i.ready):
+            m.d.sync += [
+                beat.eq(Mux(gearbox.i.p.last, 0, beat + 1)),
+                rows_in.eq(rows_in + gearbox.i.p.last),
+            ]
+
+        busy = Signal()
+        x = Signal(17)
+        y = Signal(17)
+        address = Signal.like(self.write_address)
+        width = Signal(17)
+        height = Signal(17)
+        left, right = Signal(17), Signal(17)
+        top, bottom = Signal(17), Signal(17)
+        pixel = Signal()
+        m.d.comb += [
+            pixel.eq((y >= top) & (y < bottom) & (x >= left) & (x < right)),
+            self.started.eq(self.i.valid & self.start & ~busy),
+            # Beats enter only while their instruction is at the front.
+            wanted.eq(busy & (rows_in != job.rows)),
+            gearbox.i.valid.eq(self.beats.valid & wanted),
+            self.beats.ready.eq(gearbox.i.ready & wanted),
+        ]
+        with m.If(self.started):
+            m.d.sync += [
+                busy.eq(1),
+                rows_in.eq(0),
+                x.eq(0),
+                y.eq(0),
+                address.eq(job.bank_address),
+                left.eq(job.pad_left),
+                right.eq(job.pad_left + job.cols),
+                width.eq(job.pad_left + job.cols + job.pad_right),
+                top.eq(job.pad_top),
+                bottom.eq(job.pad_top + job.rows),
+                height.eq(job.pad_top + job.rows + job.pad_bottom),
+            ]
+
+        lanes = data.ArrayLayout(unsigned(8 * target.lane_bytes), target.rows)
+        word = data.View(lanes, gearbox.o.p.data)
+        last_x = x == width - 1
+        last = last_x & (y == height - 1)
+        m.d.comb += [
+            gearbox.o.ready.eq(busy & pixel),
+            gearbox.stop.eq(x == right - 1),
+            self.write_enable.eq(busy & (~pixel | gearbox.o.valid)),
+            self.write_address.eq(address),
+            self.done.eq(self.write_enable & last),
+            self.i.ready.eq(self.done),
+        ]
+        for r in range(target.rows):
+            m.d.comb += self.write_data[r].eq(Mux(pixel, word[r][: target.act_bits], 0))
+        with m.If(self.write_enable):
+            m.d.sync += [address.eq(address + 1), x.eq(x + 1)]
+            with m.If(last_x):
+                m.d.sync += [x.eq(0), y.eq(y + 1)]
+            with m.If(last):
+                m.d.sync += busy.eq(0)
+        return m

@@ -1,0 +1,91 @@
+"""The arbiter that shares the bus's read channels among the DMA readers."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tilewright.hw.burst import BURST
+
+__all__ = ["ReadArbiter"]
+
+ORDER_DEPTH = 16
+"""Read bursts that may be under way at once."""
+
+
+class ReadArbiter(wiring.Component):
+    """Shares AXI's read channels among `count` readers, round-robin by burst.
+
+    Data returns in the order of the requests; a queue of reader numbers routes it. Nothing is
+    requested while `halt` is set.
+
+    Members
+    -------
+    requests : ``In(stream of BURST).array(count)``
+    ar : ``Out(stream of BURST)``
+        Read address channel.
+    r_valid, r_last : ``In(1)``
+        A beat arrives, and it ends its burst. Beats are always taken.
+    beat_valid : ``Out(count)``
+        Which reader the beat is for.
+    halt : ``In(1)``
+    idle : ``Out(1)``
+        No burst is under way.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        super().__init__(
+            {
+                "requests": In(stream.Signature(BURST)).array(count),
+                "ar": Out(stream.Signature(BURST)),
+                "r_valid": In(1),
+                "r_last": In(1),
+                "beat_valid": Out(count),
+                "halt": In(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        count = self._count
+        order = Array(Signal(range(count), name=f"order_{i}") for i in range(ORDER_DEPTH))
+        head = Signal(range(ORDER_DEPTH))
+        tail = Signal(range(ORDER_DEPTH))
+        level = Signal(range(ORDER_DEPTH + 1))
+
+        # Round-robin: the reader after the last one served comes first.
+        last_served = Signal(range(count))
+        chosen = Signal(range(count))
+        with m.Switch(last_served):
+            for last in range(count):
+                with m.Case(last):
+                    for distance in range(count, 0, -1):
+                        candidate = (last + distance) % count
+                        with m.If(self.requests[candidate].valid):
+                            m.d.comb += chosen.eq(candidate)
+
+        free = Signal()
+        grant = Signal()
+        done = Signal()
+        m.d.comb += [
+            free.eq((~self.ar.valid | self.ar.ready) & (level != ORDER_DEPTH) & ~self.halt),
+            done.eq(self.r_valid & self.r_last),
+            self.beat_valid.eq(self.r_valid << order[head]),
+            self.idle.eq((level == 0) & ~self.ar.valid),
+        ]
+        with m.If(self.ar.ready):
+            m.d.sync += self.ar.valid.eq(0)
+        for index, request in enumerate(self.requests):
+            m.d.comb += request.ready.eq(free & (chosen == index))
+            with m.If(request.valid & request.ready):
+                m.d.comb += grant.eq(1)
+                m.d.sync += [self.ar.valid.eq(1), self.ar.p.eq(request.p)]
+        with m.If(grant):
+            m.d.sync += [order[tail].eq(chosen), tail.eq(tail + 1), last_served.eq(chosen)]
+        m.d.sync += level.eq(level + grant - done)
+        with m.If(done):
+            m.d.sync += head.eq(head + 1)
+        return m

@@ -1,0 +1,78 @@
+"""The bank addresses of a CALC instruction's weight tiles."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tilewright.compiler.isa import Opcode
+from tilewright.hw.instructions import instruction_layout
+
+__all__ = ["TileWalker"]
+
+_INSTRUCTION = instruction_layout(Opcode.CALC)
+
+
+class TileWalker(wiring.Component):
+    """Bank address of each tile's first pixel: three nested loops.
+
+    Members
+    -------
+    job : ``In(CALC instruction)``
+        Constant from the cycle after `load` until the next `load`.
+    next_job : ``In(CALC instruction)``
+        Loaded by `load`.
+    load, step : ``In(1)``
+        Begin `next_job`; go to the next tile. Not again within the following cycle.
+    base : ``Out(16)``
+        First pixel of the present tile.
+    upcoming : ``Out(16)``
+        First pixel of the tile that `step` will go to.
+    first, last : ``Out(1)``
+        The present tile is the instruction's first or last one.
+    """
+
+    job: In(_INSTRUCTION)
+    next_job: In(_INSTRUCTION)
+    load: In(1)
+    step: In(1)
+    base: Out(16)
+    upcoming: Out(16)
+    first: Out(1)
+    last: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        job = self.job
+        count0, count1, count2 = Signal(16), Signal(16), Signal(16)
+        base1, base2 = Signal(16), Signal(16)
+        end0 = Signal()
+        end1 = Signal()
+        m.d.comb += [
+            end0.eq(count0 == job.tiles0 - 1),
+            end1.eq(count1 == job.tiles1 - 1),
+            self.last.eq(end0 & end1 & (count2 == job.tiles2 - 1)),
+            self.upcoming.eq(
+                Mux(
+                    ~end0,
+                    self.base + job.step0,
+                    Mux(~end1, base1 + job.step1, base2 + job.step2),
+                )
+            ),
+        ]
+        with m.If(self.step):
+            m.d.sync += [self.first.eq(0), self.base.eq(self.upcoming), count0.eq(count0 + 1)]
+            with m.If(end0):
+                m.d.sync += [count0.eq(0), count1.eq(count1 + 1), base1.eq(self.upcoming)]
+                with m.If(end1):
+                    m.d.sync += [count1.eq(0), count2.eq(count2 + 1), base2.eq(self.upcoming)]
+        with m.If(self.load):
+            m.d.sync += [
+                self.first.eq(1),
+                count0.eq(0),
+                count1.eq(0),
+                count2.eq(0),
+                self.base.eq(self.next_job.base),
+                base1.eq(self.next_job.base),
+                base2.eq(self.next_job.base),
+            ]
+        return m
