@@ -40,8 +40,13 @@ class Shared:
 
     @property
     def lump(self) -> int:
-        """Beats that a consumer frees at once: finer than this, room makes no difference."""
-        return max(self.target.burst_beats // 4, 1)
+        """Beats that a consumer frees at once.
+
+        A FIFO that is shallow against the memory's latency runs dry while it waits for room, so
+        there it is followed beat by beat; in a deeper one a quarter of a burst is fine enough.
+        """
+        deep = self.target.readers["load"][1] >= 128
+        return max(self.target.burst_beats // 4, 1) if deep else 1
 
     def count(self, unit: str, region: int, cycles: int) -> None:
         """Add working cycles of a unit."""
