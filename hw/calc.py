@@ -10,6 +10,7 @@ from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY, sum_layout
 from tilewright.hw.array import array_latency
 from tilewright.hw.bank_row import BANK_LATENCY, pixel_layout
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.pixel_walker import PixelWalker
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.tile_loader import TileLoader
 from tilewright.hw.tile_walker import TileWalker
@@ -69,26 +70,51 @@ class CalcUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.loader = loader = TileLoader(self._target)
-        m.submodules.walker = walker = TileWalker()
+        m.submodules.tiles = tiles = TileWalker()
+        m.submodules.pixels = pixels = PixelWalker()
         wiring.connect(m, wiring.flipped(self.weights), loader.i)
-        m.d.comb += self.word_valid.eq(loader.word_valid)
 
         active = Signal()
         job = Signal(_INSTRUCTION)
         finish = Signal()  # the instruction's last cycle
         begin = Signal()
         next_valid, next_job = self._prepare(m, begin)
-        m.d.comb += [
-            begin.eq(next_valid & (~active | finish)),
-            walker.job.eq(job),
-            walker.next_job.eq(next_job),
-            walker.load.eq(begin),
-        ]
         with m.If(begin):
             m.d.sync += [active.eq(1), job.eq(next_job)]
         with m.Elif(finish):
             m.d.sync += active.eq(0)
-        self._issue(m, active, job, next_job, begin, finish, loader, walker)
+        m.d.comb += [
+            begin.eq(next_valid & (~active | finish)),
+            finish.eq(pixels.last & tiles.last),
+            tiles.job.eq(job),
+            tiles.next_job.eq(next_job),
+            tiles.load.eq(begin),
+            tiles.step.eq(pixels.last & ~tiles.last),
+            pixels.job.eq(job),
+            pixels.start.eq(pixels.last | begin),
+            pixels.base.eq(Mux(begin, next_job.base, tiles.upcoming)),
+            pixels.acc_base.eq(Mux(begin, next_job.acc_base, job.acc_base)),
+            pixels.active.eq(active),
+            pixels.ready.eq(loader.complete),
+            loader.start.eq(pixels.issue & pixels.first),
+            self.word_valid.eq(loader.word_valid),
+            self.issuing.eq(pixels.issue),
+            self.wait_weights.eq(active & pixels.first & ~loader.complete),
+        ]
+        m.d.sync += [
+            self.pixel.address.eq(pixels.address),
+            self.pixel.swap.eq(loader.start),
+            self.pixel.gather.eq(job.gather),
+        ]
+        now = Signal(data.StructLayout({"sum": sum_layout(self._target), "gives": 2}))
+        m.d.comb += [
+            now.sum.valid.eq(pixels.issue),
+            now.sum.address.eq(pixels.accumulator),
+            now.sum.half.eq(job.half),
+            now.sum.first.eq(job.first & tiles.first),
+            now.gives.eq(Mux(finish, Cat(job.signal_load, job.signal_store), 0)),
+        ]
+        self._delay(m, now)
         return m
 
     def _prepare(self, m: Module, begin: Signal) -> tuple[Signal, Signal]:
@@ -116,112 +142,18 @@ class CalcUnit(wiring.Component):
             m.d.sync += next_valid.eq(0)
         return next_valid, next_job
 
-    def _issue(
-        self,
-        m: Module,
-        active: Signal,
-        job: Signal,
-        next_job: Signal,
-        begin: Signal,
-        finish: Signal,
-        loader: TileLoader,
-        walker: TileWalker,
-    ) -> None:
-        """Walk the pixels of each tile."""
-        x, y = Signal(16), Signal(16)
-        address, row_address = Signal(16), Signal(16)
-        accumulator = Signal(16)
-        starting = Signal()  # the next pixel is its tile's first
-        exhausted = Signal()  # all pixels are issued, the tile's least time is not over
-        elapsed = Signal(range(ACCUMULATE_LATENCY))
-        issue, last_x, last_pixel, tile_end = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [
-            issue.eq(active & ~exhausted & (~starting | loader.complete)),
-            loader.start.eq(issue & starting),
-            last_x.eq(x == job.cols - 1),
-            last_pixel.eq(issue & last_x & (y == job.rows - 1)),
-            tile_end.eq((last_pixel | exhausted) & (elapsed == ACCUMULATE_LATENCY - 1)),
-            walker.step.eq(tile_end & ~walker.last),
-            finish.eq(tile_end & walker.last),
-            self.issuing.eq(issue),
-            self.wait_weights.eq(active & starting & ~loader.complete),
-        ]
-        with m.If(issue):
-            m.d.sync += [
-                starting.eq(0),
-                x.eq(x + 1),
-                accumulator.eq(accumulator + 1),
-                address.eq(address + job.col_step),
-            ]
-            with m.If(last_x):
-                m.d.sync += [
-                    x.eq(0),
-                    y.eq(y + 1),
-                    address.eq(row_address + job.row_step),
-                    row_address.eq(row_address + job.row_step),
-                ]
-        with m.If(last_pixel):
-            m.d.sync += exhausted.eq(1)
-        with m.If((issue | exhausted) & (elapsed != ACCUMULATE_LATENCY - 1)):
-            m.d.sync += elapsed.eq(elapsed + 1)
-        with m.If(tile_end | begin):
-            start = Mux(begin, next_job.base, walker.upcoming)
-            m.d.sync += [
-                exhausted.eq(0),
-                elapsed.eq(0),
-                starting.eq(1),
-                x.eq(0),
-                y.eq(0),
-                address.eq(start),
-                row_address.eq(start),
-                accumulator.eq(Mux(begin, next_job.acc_base, job.acc_base)),
-            ]
-        self._send(m, job, issue, address, accumulator, starting, finish, walker)
-
-    def _send(
-        self,
-        m: Module,
-        job: Signal,
-        issue: Signal,
-        address: Signal,
-        accumulator: Signal,
-        starting: Signal,
-        finish: Signal,
-        walker: TileWalker,
-    ) -> None:
-        """Register the pixel, and delay the accumulators' part by the array's latency."""
+    def _delay(self, m: Module, now: data.View) -> None:
+        """Delay what happens below the array until the pixel's sums are there."""
         target = self._target
-        m.d.sync += [
-            self.pixel.address.eq(address),
-            self.pixel.swap.eq(issue & starting),
-            self.pixel.gather.eq(job.gather),
-        ]
-        layout = data.StructLayout(
-            {
-                "sum": sum_layout(target),
-                "give_load": 1,
-                "give_store": 1,
-            }
-        )
-        now = Signal(layout)
-        m.d.comb += [
-            now.sum.valid.eq(issue),
-            now.sum.address.eq(accumulator),
-            now.sum.half.eq(job.half),
-            now.sum.first.eq(job.first & walker.first),
-            now.give_load.eq(finish & job.signal_load),
-            now.give_store.eq(finish & job.signal_store),
-        ]
         # Column 0's control comes two cycles before its sum.
-        stages = 1 + BANK_LATENCY + array_latency(target) - 2
         delayed: data.View = now
-        for stage in range(stages):
-            register = Signal(layout, name=f"control_{stage}")
+        for stage in range(1 + BANK_LATENCY + array_latency(target) - 2):
+            register = Signal.like(now, name=f"control_{stage}")
             m.d.sync += register.eq(delayed)
             delayed = register
         m.d.comb += self.control.eq(delayed.sum)
         # The last column writes C - 1 + ACCUMULATE_LATENCY cycles later.
-        gives = Cat(delayed.give_load, delayed.give_store)
+        gives = delayed.gives
         for stage in range(target.cols + ACCUMULATE_LATENCY):
             register = Signal(2, name=f"gives_{stage}")
             m.d.sync += register.eq(gives)

@@ -73,7 +73,8 @@ MODULES = [
         "calc_unit_drained",
         "calc_unit_loaded",
         "calc_unit_loader",
-        "calc_unit_walker",
+        "calc_unit_pixels",
+        "calc_unit_tiles",
     ),
     *(
         "engine_fetch_unit",
