@@ -54,3 +54,9 @@ def test_on_a_bus_that_lanes_do_not_divide_the_model_is_within_one_percent_on_av
     errors = deviations(builds(WIDER), WIDER, latency, tmp_path)
     assert np.abs(errors).mean() <= 0.01
     assert np.abs(errors).max() <= 0.03
+
+
+@pytest.mark.slow
+def test_on_the_default_target_random_layers_are_right_to_the_cycle(builds, tmp_path):
+    errors = deviations(builds(Target()), Target(), 50, tmp_path)
+    assert np.abs(errors).max() == 0.0
