@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from tilewright.compiler.events import Condition, Kernel, Process
+from tilewright.compiler.microarchitecture import READS_UNDER_WAY, WRITES_PENDING
 from tilewright.compiler.target import Target
 
 __all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
@@ -40,8 +41,6 @@ class MemoryTiming:
 class Channel:
     """The read channels: round-robin over the readers, data in the order of the requests."""
 
-    ORDER_DEPTH = 16
-
     def __init__(self, kernel: Kernel, timing: MemoryTiming) -> None:
         self._kernel, self._timing = kernel, timing
         self.readers: list[Reader] = []
@@ -55,7 +54,7 @@ class Channel:
         """Grant one burst a cycle to the next reader that asks."""
         kernel, ahead = self._kernel, self._timing.outstanding
         while True:
-            if len(self._last_beats) >= self.ORDER_DEPTH:
+            if len(self._last_beats) >= READS_UNDER_WAY:
                 oldest = self._last_beats.popleft()
                 if oldest + 1 > kernel.now:
                     yield oldest + 1
@@ -174,9 +173,7 @@ class Reader:
 
 
 class Writer:
-    """The write channels: one beat a cycle, at most PENDING bursts without a response."""
-
-    PENDING = 16
+    """The write channels: one beat a cycle, at most WRITES_PENDING bursts without a response."""
 
     def __init__(self, target: Target, timing: MemoryTiming, channel: Channel) -> None:
         self._target, self._timing, self._channel = target, timing, channel
@@ -198,7 +195,7 @@ class Writer:
             room = (4096 - address % 4096) // self._target.bus_bytes
             length = min(len(ready) - done, self._target.burst_beats, room)
             accepted = announced
-            if len(self._responses) >= min(self.PENDING, timing.outstanding):
+            if len(self._responses) >= min(WRITES_PENDING, timing.outstanding):
                 accepted = max(accepted, self._responses.popleft())
             # Beats go one a cycle from the cycle after the address on, when they are there.
             for beat in ready[done : done + length]:

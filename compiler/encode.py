@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler.isa import SHIFT_BIAS
+from tilewright.quant.numerics import store_shift
 
 __all__ = ["CONTAINER_CODES", "pack_params", "pack_weights"]
 
@@ -49,8 +49,8 @@ def _bits(values: IntArray, count: int) -> npt.NDArray[np.uint8]:
 
 
 def pack_params(bias: IntArray, shift: IntArray) -> bytes:
-    """Parameter records: int48 bias, requantizing shift + 15 (clamped to 0..63), 0."""
+    """Parameter records: int48 bias, stored requantizing shift, 0."""
     records = np.zeros((len(bias), 8), np.uint8)
     records[:, :6] = bias.astype("<i8").reshape(-1, 1).view(np.uint8)[:, :6]
-    records[:, 6] = np.clip(shift, -SHIFT_BIAS, 48) + SHIFT_BIAS
+    records[:, 6] = store_shift(shift)
     return records.tobytes()

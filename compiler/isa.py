@@ -19,7 +19,6 @@ __all__ = [
     "FIELDS",
     "INSTRUCTION_BYTES",
     "PARAM_BYTES",
-    "SHIFT_BIAS",
     "Field",
     "Opcode",
     "decode",
@@ -27,8 +26,6 @@ __all__ = [
 ]
 
 INSTRUCTION_BYTES = 64
-SHIFT_BIAS = 15
-"""A parameter record stores the requantizing shift plus this, so that it is unsigned."""
 PARAM_BYTES = 8
 """Bytes of one column's parameter record: bias (48-bit two's complement), shift, 0."""
 

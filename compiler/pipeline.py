@@ -9,6 +9,7 @@ from __future__ import annotations
 from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.events import Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
+from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.pipeline_calc import CalcModel
 from tilewright.compiler.pipeline_load import LoadModel
 from tilewright.compiler.pipeline_shared import Shared, TileSlot
@@ -19,8 +20,6 @@ from tilewright.compiler.tokens import unit_of
 
 __all__ = ["Pipeline"]
 
-UNIT_QUEUE = 4
-"""Instructions that wait in front of each unit."""
 TOKENS = (
     ("load", "calc"),
     ("calc", "load"),

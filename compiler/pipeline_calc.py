@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from tilewright.compiler.events import Condition, Kernel, Process
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["CalcModel"]
 
-CALC_DRAIN = 8
+CALC_DRAIN = BANK_LATENCY + 1 + ACCUMULATE_LATENCY
 """From an instruction's last pixel to its token, besides R, C and the multiplier."""
-MIN_TILE = 4
-"""Least cycles of a tile: the accumulators' latency."""
 
 
 class CalcModel:
@@ -54,7 +53,7 @@ class CalcModel:
                 time = max(time, slot.ready)
                 yield time
                 slot.take(time)
-                time += max(pixels, MIN_TILE)
+                time += max(pixels, ACCUMULATE_LATENCY)
             finish = time - 1
             self._run.count("calc", f["region"], tiles * pixels)
             for unit in ("load", "store"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from tilewright.compiler.events import Condition, Process, Queue
-from tilewright.compiler.pipeline_shared import INNER_QUEUE, Fields, Shared
+from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["LoadModel"]
 

@@ -8,11 +8,9 @@ from tilewright.compiler.bus import Reader, Writer
 from tilewright.compiler.events import Condition, Kernel, Queue, Tokens
 from tilewright.compiler.target import Target
 
-__all__ = ["INNER_QUEUE", "Fields", "Shared", "TileSlot"]
+__all__ = ["Fields", "Shared", "TileSlot"]
 
 Fields = dict[str, int]
-INNER_QUEUE = 2
-"""Instructions between the two halves of a unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tilewright.compiler.events import Process, Queue
 from tilewright.compiler.isa import PARAM_BYTES, Opcode
-from tilewright.compiler.pipeline_shared import INNER_QUEUE, Fields, Shared
+from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.pipeline_shared import Fields, Shared
 from tilewright.compiler.program import STAMP_BYTES
 
 __all__ = ["StoreModel"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tilewright.compiler.events import Process, Queue
-from tilewright.compiler.pipeline_shared import INNER_QUEUE, Shared
+from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.pipeline_shared import Shared
 
 __all__ = ["WeightsModel"]
 

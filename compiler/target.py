@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.errors import TilewrightError
 
 __all__ = ["Target"]
@@ -139,7 +140,7 @@ class Target:
     @property
     def min_tile_period(self) -> int:
         """Least cycles between two weight tiles: loading R rows, or the accumulator's latency."""
-        return max(self.rows, 4)
+        return max(self.rows, ACCUMULATE_LATENCY)
 
     @property
     def readers(self) -> dict[str, tuple[int, int]]:

@@ -10,10 +10,7 @@ from amaranth.utils import ceil_log2
 
 from tilewright.compiler.target import Target
 
-__all__ = ["ACCUMULATE_LATENCY", "AccumulatorColumn", "sum_layout"]
-
-ACCUMULATE_LATENCY = 4
-"""Cycles before an accumulator may be added to again."""
+__all__ = ["AccumulatorColumn", "sum_layout"]
 
 
 def sum_layout(target: Target) -> data.StructLayout:

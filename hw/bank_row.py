@@ -8,12 +8,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 
-__all__ = ["BANK_LATENCY", "BankRow", "pixel_layout"]
-
-BANK_LATENCY = 3
-"""Cycles from a pixel's address at row r to its activation at row r's left edge of the array."""
+__all__ = ["BankRow", "pixel_layout"]
 
 
 def pixel_layout(target: Target) -> data.StructLayout:

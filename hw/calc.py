@@ -5,10 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY, sum_layout
+from tilewright.hw.accumulator_column import sum_layout
 from tilewright.hw.array import array_latency
-from tilewright.hw.bank_row import BANK_LATENCY, pixel_layout
+from tilewright.hw.bank_row import pixel_layout
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.pixel_walker import PixelWalker
 from tilewright.hw.semaphore import Semaphore

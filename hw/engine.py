@@ -6,10 +6,10 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
-from tilewright.hw.bank_row import BANK_LATENCY
 from tilewright.hw.banks import ActivationBanks
 from tilewright.hw.burst import BURST
 from tilewright.hw.calc import CalcUnit

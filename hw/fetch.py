@@ -8,14 +8,12 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
+from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
 
-__all__ = ["QUEUE_DEPTH", "FetchUnit"]
-
-QUEUE_DEPTH = 4
-"""Instructions that wait in front of each unit."""
+__all__ = ["FetchUnit"]
 
 
 class FetchUnit(wiring.Component):
@@ -99,7 +97,7 @@ class FetchUnit(wiring.Component):
         queues = []
         for name, opcodes, port in routes:
             width = port.p.shape().size if name != "store" else QUEUED_BITS
-            m.submodules[f"queue_{name}"] = queue = SyncFIFO(width=width, depth=QUEUE_DEPTH)
+            m.submodules[f"queue_{name}"] = queue = SyncFIFO(width=width, depth=UNIT_QUEUE)
             queues.append((opcodes, queue))
             m.d.comb += [
                 queue.w_data.eq(word[:width]),

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import Opcode
+from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
@@ -61,7 +62,7 @@ class LoadUnit(wiring.Component):
         m = Module()
         m.submodules.stored = stored = Semaphore()
         m.submodules.freed = freed = Semaphore()
-        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=2)
+        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.writer = writer = LoadWriter(self._target)
 
         # First half: one transfer a row, then the instruction goes on to the second half.

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
-from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.hw.instructions import instruction_layout
 
 __all__ = ["PixelWalker"]

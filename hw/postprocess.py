@@ -8,10 +8,10 @@ from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tilewright.compiler.isa import SHIFT_BIAS
 from tilewright.compiler.target import Target
 from tilewright.hw.hls import Datapath, Input, PipelineCore, schedule, trace
 from tilewright.quant import numerics
+from tilewright.quant.numerics import SHIFT_BIAS
 
 __all__ = ["MAX_BIASED_SHIFT", "PostProcess", "postprocess_datapath"]
 

@@ -6,12 +6,10 @@ from amaranth.hdl import Array, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tilewright.compiler.microarchitecture import READS_UNDER_WAY
 from tilewright.hw.burst import BURST
 
 __all__ = ["ReadArbiter"]
-
-ORDER_DEPTH = 16
-"""Read bursts that may be under way at once."""
 
 
 class ReadArbiter(wiring.Component):
@@ -51,10 +49,10 @@ class ReadArbiter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = self._count
-        order = Array(Signal(range(count), name=f"order_{i}") for i in range(ORDER_DEPTH))
-        head = Signal(range(ORDER_DEPTH))
-        tail = Signal(range(ORDER_DEPTH))
-        level = Signal(range(ORDER_DEPTH + 1))
+        order = Array(Signal(range(count), name=f"order_{i}") for i in range(READS_UNDER_WAY))
+        head = Signal(range(READS_UNDER_WAY))
+        tail = Signal(range(READS_UNDER_WAY))
+        level = Signal(range(READS_UNDER_WAY + 1))
 
         # Round-robin: the reader after the last one served comes first.
         last_served = Signal(range(count))
@@ -71,7 +69,7 @@ class ReadArbiter(wiring.Component):
         grant = Signal()
         done = Signal()
         m.d.comb += [
-            free.eq((~self.ar.valid | self.ar.ready) & (level != ORDER_DEPTH) & ~self.halt),
+            free.eq((~self.ar.valid | self.ar.ready) & (level != READS_UNDER_WAY) & ~self.halt),
             done.eq(self.r_valid & self.r_last),
             self.beat_valid.eq(self.r_valid << order[head]),
             self.idle.eq((level == 0) & ~self.ar.valid),

@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.isa import PARAM_BYTES, Opcode
+from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout, drained_layout
 from tilewright.hw.burst import TRANSFER
@@ -81,7 +82,7 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        m.submodules.queue = queue = SyncFIFO(width=QUEUED_BITS, depth=2)
+        m.submodules.queue = queue = SyncFIFO(width=QUEUED_BITS, depth=INNER_QUEUE)
         m.submodules.parameters = parameters = ParameterLoader(target)
         m.submodules.walker = walker = DrainWalker(target)
         m.submodules.rows = rows = RowTransfers()

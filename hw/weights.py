@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import Opcode
+from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.gearbox import Gearbox
@@ -62,7 +63,7 @@ class WeightsUnit(wiring.Component):
         widths = tuple(
             bits * target.cols + offset for offset in (0, _OFFSET_BITS) for bits in containers
         )
-        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=2)
+        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths)
 
         m.d.comb += [

@@ -7,13 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from tilewright.compiler.microarchitecture import WRITES_PENDING
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
 
 __all__ = ["BurstWriter", "beat_layout"]
-
-PENDING = 16
-"""Write bursts that may await their response at once."""
 
 
 def beat_layout(target: Target) -> data.StructLayout:
@@ -72,7 +70,7 @@ class BurstWriter(wiring.Component):
             self._target, longest=self._target.burst_beats
         )
         m.submodules.lengths = lengths = SyncFIFO(width=8, depth=4)
-        m.submodules.pending = pending = SyncFIFO(width=1, depth=PENDING)
+        m.submodules.pending = pending = SyncFIFO(width=1, depth=WRITES_PENDING)
         connect(m, flipped(self.i), splitter.i)
 
         # A burst is announced together with its entries in both queues. Once valid, `aw` stays so

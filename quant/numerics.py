@@ -13,6 +13,8 @@ import numpy as np
 
 __all__ = [
     "LEAKY_BITS",
+    "SHIFT_BIAS",
+    "SHIFT_MAX",
     "clip",
     "leaky_relu",
     "maximum",
@@ -21,9 +23,14 @@ __all__ = [
     "postprocess",
     "requantize",
     "saturate",
+    "store_shift",
     "where",
 ]
 
+SHIFT_BIAS = 15
+"""A stored requantizing shift is the shift plus this, so that it is not negative."""
+SHIFT_MAX = 48
+"""Largest right shift that is stored."""
 LEAKY_BITS = 18
 """Width to which a value is saturated before LeakyReLU's multiplication (one 18x18 multiplier)."""
 
@@ -54,6 +61,15 @@ def clip(value: Any, lo: Any, hi: Any) -> Any:
 def saturate(value: Any, bits: int) -> Any:
     """`value` limited to `bits` bits, two's complement."""
     return clip(value, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
+def store_shift(shift: Any) -> Any:
+    """The requantizing shift as a parameter record holds it, in 0..63.
+
+    The clamp changes nothing without LeakyReLU: a left shift by 15 already saturates 16 bits, and a
+    right shift by 48 already rounds every 48-bit accumulator to 0.
+    """
+    return np.clip(shift, -SHIFT_BIAS, SHIFT_MAX) + SHIFT_BIAS
 
 
 def requantize(value: Any, biased_shift: Any, shift_bias: int) -> Any:

@@ -18,9 +18,8 @@ from tilewright.graph.ir import Conv, Op, Pool
 from tilewright.quant.accumulator import accumulator_bound, average_fraction, average_multipliers
 from tilewright.quant.fixed import FixedLayer, IntArray
 from tilewright.quant.formats import QFormat
-from tilewright.quant.numerics import LEAKY_BITS
+from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS
 from tilewright.quant.qonnx_builder import GraphBuilder, Value
-from tilewright.quant.reference import SHIFT_BIAS
 
 __all__ = ["FLOAT_BIAS", "FLOAT_WEIGHT", "WEIGHT", "add_layer", "add_requantize"]
 

@@ -22,7 +22,6 @@ from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray
 from tilewright.quant.formats import QFormat
 
 __all__ = [
-    "SHIFT_BIAS",
     "LayerRun",
     "accumulator_bound",
     "biased_shift",
@@ -34,8 +33,6 @@ __all__ = [
     "walk_fixed",
 ]
 
-SHIFT_BIAS = 15
-_SHIFT_MAX = 48
 _WIDE = 1 << 62
 _BLOCK = 1 << 16
 """Values post-processed at once: their int64 temporaries stay in the cache."""
@@ -59,12 +56,9 @@ class LayerRun:
 
 
 def biased_shift(layer: FixedLayer) -> IntArray:
-    """Requantizing shift of each output channel as the hardware stores it, in 0..63.
-
-    The clamp to -15..48 changes nothing without LeakyReLU: a left shift by 15 already saturates
-    16 bits, and a right shift by 48 already rounds every 48-bit accumulator to 0.
-    """
-    return np.clip(layer.shift, -SHIFT_BIAS, _SHIFT_MAX) + SHIFT_BIAS
+    """Requantizing shift of each output channel as the hardware stores it."""
+    stored: IntArray = numerics.store_shift(layer.shift)
+    return stored
 
 
 def postprocess(layer: FixedLayer, acc: IntArray) -> tuple[IntArray, int]:
@@ -81,7 +75,7 @@ def postprocess(layer: FixedLayer, acc: IntArray) -> tuple[IntArray, int]:
         for start in range(0, image.shape[1], step):
             part = np.s_[:, start : start + step]
             wide = numerics.postprocess(
-                image[part], bias, shift, -_WIDE, _WIDE, *slope, shift_bias=SHIFT_BIAS
+                image[part], bias, shift, -_WIDE, _WIDE, *slope, shift_bias=numerics.SHIFT_BIAS
             )
             out[part] = numerics.clip(wide, layer.lo, layer.hi)
             saturated += _count_saturated(layer, wide)

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, SHIFT_BIAS, Opcode, decode
+from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
 from tilewright.compiler.program import Program
 from tilewright.compiler.tokens import unit_of
 from tilewright.quant import numerics
+from tilewright.quant.numerics import SHIFT_BIAS
 from tilewright.sim.hazards import Clock, Orders, ProgramFault, Touched
 
 __all__ = ["ProgramFault", "execute"]

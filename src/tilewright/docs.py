@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tilewright.compiler import isa
 from tilewright.compiler.registers import REGISTERS
+from tilewright.quant import numerics
 
 __all__ = ["PAGES", "isa_page", "registers_page"]
 
@@ -62,7 +63,7 @@ modulo 2^16.
 
 _PARAMS = f"""
 One record of {isa.PARAM_BYTES} bytes a column, at STORE's `params`: the bias as 48-bit two's
-complement at the accumulator's precision, the requantizing right shift plus {isa.SHIFT_BIAS} as one
+complement at the accumulator's precision, the requantizing right shift plus {numerics.SHIFT_BIAS} as one
 byte, and a zero byte. Shifts are limited to -15..48 before.
 """
 

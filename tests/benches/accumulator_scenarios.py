@@ -9,8 +9,8 @@ from typing import Any
 from array_scenarios import edge_or_random, small_target
 from streams import Drive, Scenario, Sink, Source
 
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY
 from tilewright.hw.accumulators import Accumulators
 
 __all__ = ["accumulators"]

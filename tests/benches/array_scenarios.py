@@ -12,9 +12,9 @@ import numpy as np
 from amaranth.utils import ceil_log2
 from streams import Drive, Scenario, Watch
 
+from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.array import SystolicArray, array_latency
-from tilewright.hw.bank_row import BANK_LATENCY
 from tilewright.hw.banks import ActivationBanks
 from tilewright.hw.multiplier import Multiplier
 

@@ -11,9 +11,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from streams import Agent, Scenario, Sink, Source, Watch
 
+from tilewright.compiler.microarchitecture import READS_UNDER_WAY
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
-from tilewright.hw.read_arbiter import ORDER_DEPTH, ReadArbiter
+from tilewright.hw.read_arbiter import ReadArbiter
 from tilewright.hw.reader import BurstReader
 from tilewright.hw.writer import BurstWriter
 
@@ -306,5 +307,5 @@ def writer(seed: int) -> Scenario:
         done=lambda: not source.items and len(bus.answered) >= len(expected),
         check=check,
         limit=40 * (count + len(expected) * 40) + 3000,
-        linger=ORDER_DEPTH,
+        linger=READS_UNDER_WAY,
     )

@@ -12,10 +12,9 @@ from feed_scenarios import instruction
 from streams import Agent, Drive, Scenario, Source, Watch
 
 from tilewright.compiler.isa import Opcode
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
 from tilewright.compiler.target import Target
-from tilewright.hw.accumulator_column import ACCUMULATE_LATENCY
 from tilewright.hw.array import array_latency
-from tilewright.hw.bank_row import BANK_LATENCY
 from tilewright.hw.calc import CalcUnit
 from tilewright.hw.tile_loader import TileLoader
 from tilewright.hw.tile_walker import TileWalker

@@ -20,10 +20,11 @@ from drain_scenarios import (
 from feed_scenarios import instruction, latency
 from streams import Agent, Drive, Scenario, Sink, Source, Watch
 
-from tilewright.compiler.isa import FIELDS, PARAM_BYTES, SHIFT_BIAS, Opcode
+from tilewright.compiler.isa import FIELDS, PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.store import StoreUnit
 from tilewright.quant import numerics
+from tilewright.quant.numerics import SHIFT_BIAS
 
 __all__ = ["store"]
 

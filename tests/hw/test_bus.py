@@ -12,11 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streams import Drive, Scenario, Sink, Source, Watch, run
 
+from tilewright.compiler.microarchitecture import READS_UNDER_WAY, WRITES_PENDING
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BurstSplitter
-from tilewright.hw.read_arbiter import ORDER_DEPTH, ReadArbiter
+from tilewright.hw.read_arbiter import ReadArbiter
 from tilewright.hw.reader import BurstReader
-from tilewright.hw.writer import PENDING, BurstWriter
+from tilewright.hw.writer import BurstWriter
 
 SEEDS = st.integers(0, 1 << 32)
 
@@ -86,8 +87,8 @@ def test_no_more_bursts_are_under_way_than_the_order_queue_holds() -> None:
     random = Random(2)
     source = Source(dut.requests[1], [{"address": 0, "length": 0, "tag": 0}] * 40, random=random)
     sink = Sink(dut.ar, random=random)
-    run(Scenario(dut=dut, agents=[source, sink], done=lambda: len(sink.got) >= ORDER_DEPTH))
-    assert len(sink.got) == ORDER_DEPTH
+    run(Scenario(dut=dut, agents=[source, sink], done=lambda: len(sink.got) >= READS_UNDER_WAY))
+    assert len(sink.got) == READS_UNDER_WAY
 
 
 @pytest.mark.parametrize("halted_at", range(4, 40, 5))
@@ -181,11 +182,11 @@ def test_the_writer_bounds_the_responses_it_waits_for() -> None:
         Scenario(
             dut=dut,
             agents=[source, data, addresses, words],
-            done=lambda: len(addresses.got) >= PENDING,
+            done=lambda: len(addresses.got) >= WRITES_PENDING,
             linger=40,
         )
     )
-    assert len(addresses.got) == len(words.got) == PENDING
+    assert len(addresses.got) == len(words.got) == WRITES_PENDING
 
 
 def test_a_fifo_that_cannot_hold_a_burst_is_refused() -> None:

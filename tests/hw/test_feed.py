@@ -15,8 +15,9 @@ from streams import Drive, Scenario, Sink, Source, Watch, run
 from word_scenarios import fetch, parameters
 
 from tilewright.compiler.isa import Opcode, encode
+from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.target import Target
-from tilewright.hw.fetch import QUEUE_DEPTH, FetchUnit
+from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.load import LoadUnit
 from tilewright.hw.weights import WeightsUnit
 
@@ -171,7 +172,7 @@ def test_a_unit_that_does_not_take_its_instructions_stops_the_others_only_when_i
     target = Target(bus_bytes=64, burst_beats=4)
     dut = FetchUnit(target)
     stuck = encode(Opcode.LOAD)
-    memory = stuck * QUEUE_DEPTH + encode(Opcode.CALC) + stuck * 3 + encode(Opcode.CALC)
+    memory = stuck * UNIT_QUEUE + encode(Opcode.CALC) + stuck * 3 + encode(Opcode.CALC)
     random = Random(0)
     port = Port(dut.transfer, dut.beats, memory, 64, random=random)
     calc = Sink(dut.calc, random=random)
