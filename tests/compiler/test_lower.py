@@ -41,7 +41,7 @@ def test_random_layer_on_random_target_equals_reference(seed):
     try:
         _check(fixed, target, seed)
     except TilewrightError as error:
-        assert "one output needs" in str(error)
+        assert any(reason in str(error) for reason in ("one output needs", "lie too far apart"))
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_many_random_layers_equal_reference(seed):
     try:
         _check(fixed, target, seed)
     except TilewrightError as error:
-        assert "one output needs" in str(error)
+        assert any(reason in str(error) for reason in ("one output needs", "lie too far apart"))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,7 +64,9 @@ def test_random_network_equals_reference_with_and_without_memory_reuse(seed, kee
     try:
         _check(fixed, target, seed, keep=keep)
     except TilewrightError as error:
-        assert "one output needs" in str(error) or "lie too far apart" in str(error)
+        assert any(
+            reason in str(error) for reason in ("one output needs", "lie too far apart")
+        ) or "lie too far apart" in str(error)
 
 
 def _graph(*layers, shape=(6, 9, 11)):
