@@ -75,6 +75,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("pad_left", 8, "zeros written before each row"),
         Field("pad_right", 8, "zeros written after each row"),
         Field("bank_address", 16, "first word; the rectangle is dense, row by row"),
+        Field("pack", 2, "log2 of the pixels in a packed word (0: words are not packed)"),
+        Field("phase", 3, "packed: phase of each row's first word"),
     ),
     Opcode.WEIGHTS: (
         _OPCODE,
@@ -83,6 +85,7 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("tiles", 24, "weight tiles in it"),
         Field("container", 2, "bits a weight takes: 0: 2, 1: 4, 2: 8, 3: 16"),
         Field("gather", 1, "each row of a tile is preceded by its 16-bit bank offset"),
+        Field("pack", 2, "log2 of the weights in a packed row (0: rows are not packed)"),
     ),
     Opcode.CALC: (
         _OPCODE,
@@ -104,7 +107,9 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("cols", 16, "pixels a row"),
         Field("row_step", 16, "words from one pixel row to the next"),
         Field("col_step", 16, "words from one pixel to the next"),
-        Field("acc_base", 16, "accumulator address of the first pixel; the rest follow densely"),
+        Field("acc_base", 16, "accumulator address of the first pixel"),
+        Field("acc_step", 4, "accumulators from one pixel to the next"),
+        Field("shift", 1, "sums are shifted left by weight_bits - 1 before they are added"),
     ),
     Opcode.STORE: (
         _OPCODE,
@@ -135,6 +140,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("src_lane", 8, "first column stored"),
         Field("dst_lane", 8, "lane of the memory word that it goes to"),
         Field("lanes", 8, "columns stored"),
+        Field("pack", 2, "log2 of the pixels in a packed accumulator word (0: not packed)"),
+        Field("phase", 3, "packed: phase of each output row's first pixel"),
     ),
     Opcode.STAMP: (_OPCODE, Field("address", 32, "of 8 bytes")),
     Opcode.FINISH: (_OPCODE,),
