@@ -26,8 +26,12 @@ _LIMITS = {
     "bus_bytes": (1, 64),
     "burst_beats": (1, 256),
     "fifo_bursts": (2, 16),
+    "pack_pixels": (1, 8),
     "multiplier_stages": (1, 4),
 }
+
+_PACKS = (4, 8)
+"""Pixels of a packed word, where rows and cols allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,8 @@ class Target:
     bus_bytes : data width of the memory bus (a power of two)
     burst_beats : longest burst
     fifo_bursts : read-ahead of each DMA reader, in bursts
+    pack_pixels : most pixels (4 or 8) of few channels that one bank word can hold, so that
+        depthwise layers use the array better; 1 builds no hardware for it, nor does rows != cols
     multiplier_stages : registers from the operands to the product
     leaky : whether the post-processing can do LeakyReLU
     clock_mhz : intended clock, for frame rates in reports
@@ -68,6 +74,7 @@ class Target:
     bus_bytes: int = 8
     burst_beats: int = 64
     fifo_bursts: int = 4
+    pack_pixels: int = 8
     multiplier_stages: int = 2
     leaky: bool = True
     clock_mhz: float = 100.0
@@ -86,6 +93,10 @@ class Target:
                     f"Target {self.name!r}: {field} must be a power of two, "
                     f"not {getattr(self, field)!r}"
                 )
+        if self.pack_pixels not in (1, *_PACKS):
+            raise TilewrightError(
+                f"Target {self.name!r}: pack_pixels must be 1, 4 or 8, not {self.pack_pixels!r}"
+            )
         if self.burst_beats * self.bus_bytes > 4096:
             raise TilewrightError(
                 f"Target {self.name!r}: burst_beats * bus_bytes must not exceed 4096 bytes "
@@ -120,6 +131,18 @@ class Target:
     def pixel_align(self) -> int:
         """Smallest number of pixels that fills whole bus beats."""
         return self.bus_bytes // math.gcd(self.bus_bytes, self.pixel_bytes)
+
+    @property
+    def packs(self) -> tuple[int, ...]:
+        """Numbers of pixels that a packed word may hold; none if the hardware cannot pack."""
+        if self.rows != self.cols:
+            return ()
+        return tuple(p for p in _PACKS if p <= self.pack_pixels and self.rows % p == 0)
+
+    @property
+    def sum_shift(self) -> int:
+        """Bits by which CALC's `shift` moves partial sums up."""
+        return self.weight_bits - 1
 
     @property
     def psum_bits(self) -> int:
