@@ -20,7 +20,8 @@ from tilewright.reports import (
 CONV = LayerReport(
     name="conv[1]", kind="conv", shape=(8, 4, 4), bits=8, frac=-1, weight_bits=4,
     weight_frac=(3, 5), sqnr_db=31.25, max_error=0.5, saturated=7, macs=1000,
-    cycles_measured=2000, cycles_predicted=1990, utilization=0.5, bound="compute", mismatches=0,
+    cycles_measured=2000, cycles_predicted=1990, utilization=0.5, bound_mapping=0.9375, bound_roofline=0.75,
+    bound="compute", mismatches=0,
 )  # fmt: skip
 ADD = LayerReport(name="add", kind="add", shape=(8, 4, 4), bits=8, frac=3)
 ROW = Precision(
@@ -60,13 +61,13 @@ def test_a_layer_is_one_row_with_float_fixed_and_rtl_side_by_side():
     cells = [cell.strip() for cell in row.strip("│ ").split("│")]
     assert cells == [
         "conv[1]", "conv", "8×4×4", "4b +3..+5", "8b -1", "31.2", "0.5", "7", "0", "2,000",
-        "1,990", "-0.50", "50.0", "compute",
+        "1,990", "-0.50", "50.0", "93.8", "75.0", "compute",
     ]  # fmt: skip
 
 
 def test_what_was_not_measured_is_a_dash():
     row = next(line for line in printed(make()).splitlines() if "add" in line)
-    assert row.count("–") == 10
+    assert row.count("–") == 12
 
 
 def test_a_mismatch_is_said_with_its_first_place():
@@ -93,6 +94,8 @@ def test_the_json_twin_has_what_scripts_need():
         "cycles_measured",
         "cycles_predicted",
         "utilization",
+        "bound_mapping",
+        "bound_roofline",
         "sqnr_db",
         "saturated",
     } <= (layer.keys())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tilewright.compiler.bounds import Bounds, layer_bounds
 from tilewright.compiler.program import Program
 from tilewright.data import Data
 from tilewright.progress import Progress
@@ -53,12 +54,15 @@ def make_report(
     from tilewright.quant.metrics import compare
 
     errors = {e.name: e for e in compare(fixed.graph, fixed, images.inputs, progress=progress)}
+    bounds = {} if program is None else layer_bounds(fixed, program)
     target = "none" if program is None else program.target.name
     return NetworkReport(
         name=fixed.graph.name,
         target=target,
         layers=tuple(
-            _add_rtl(_layer(fixed, layer, errors[layer.name]), program, simulation, predicted)
+            _add_rtl(
+                _layer(fixed, layer, errors[layer.name]), program, simulation, predicted, bounds
+            )
             for layer in fixed.layers
         ),
         accuracy=accuracy,
@@ -90,6 +94,7 @@ def _add_rtl(
     program: Program | None,
     simulation: Simulation | None,
     predicted: CycleReport | None,
+    bounds: Mapping[str, Bounds],
 ) -> LayerReport:
     """`report` with what the program and the simulation say about its layer."""
     if program is None:
@@ -98,6 +103,8 @@ def _add_rtl(
     report = dataclasses.replace(
         report,
         bound=program.regions[number].bound,
+        bound_mapping=bounds[report.name].mapping,
+        bound_roofline=bounds[report.name].roofline,
         cycles_predicted=None if predicted is None else predicted.regions[number].cycles,
     )
     if simulation is None:

@@ -41,6 +41,8 @@ class LayerReport:
     cycles_measured : of one image, counted by the RTL
     cycles_predicted : of the compiler's cycle model
     utilization : useful multiply-accumulates / (array cells · measured cycles)
+    bound_mapping : the most that it could be with this mapping of the layer to weight tiles
+    bound_roofline : what it would be if only compute and bus beats of the schedule took time
     bound : "compute" or "memory"
     mismatches : values in which RTL and integer reference differ, over all images simulated
     """
@@ -59,6 +61,8 @@ class LayerReport:
     cycles_measured: int | None = None
     cycles_predicted: int | None = None
     utilization: float | None = None
+    bound_mapping: float | None = None
+    bound_roofline: float | None = None
     bound: str | None = None
     mismatches: int | None = None
 
@@ -151,7 +155,8 @@ def _layer_table(report: NetworkReport) -> Table:
         table.add_column(name, no_wrap=name != "layer", overflow="fold")
     for name in ("SQNR dB", "max error", "saturated", "RTL diff", "cycles", "predicted", "dev %"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("array %", justify="right", no_wrap=True)
+    for name in ("array %", "mapping %", "roofline %"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("bound", no_wrap=True)
     for layer in report.layers:
         table.add_row(
@@ -168,6 +173,8 @@ def _layer_table(report: NetworkReport) -> Table:
             _number(layer.cycles_predicted, ",d"),
             _number(layer.deviation, "+.2f", 100),
             _number(layer.utilization, ".1f", 100),
+            _number(layer.bound_mapping, ".1f", 100),
+            _number(layer.bound_roofline, ".1f", 100),
             layer.bound or "–",
         )
     return table
