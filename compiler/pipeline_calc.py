@@ -9,7 +9,7 @@ from tilewright.compiler.pipeline_shared import Fields, Shared
 __all__ = ["CalcModel"]
 
 CALC_DRAIN = BANK_LATENCY + 1 + ACCUMULATE_LATENCY
-"""From an instruction's last pixel to its token, besides R, C and the multiplier."""
+"""From an instruction's last pixel to its token, besides R, a row's cells and the multiplier."""
 
 
 class CalcModel:
@@ -36,7 +36,7 @@ class CalcModel:
         """Tile after tile."""
         kernel, slot = self._run.kernel, self._run.tiles
         target = self._run.target
-        drain = target.rows + target.cols + target.multiplier_stages + CALC_DRAIN
+        drain = target.rows + target.cells_per_row + target.multiplier_stages + CALC_DRAIN
         finish = 0
         while True:
             while self._slot.job is None:

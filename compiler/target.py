@@ -27,11 +27,16 @@ _LIMITS = {
     "burst_beats": (1, 256),
     "fifo_bursts": (2, 16),
     "pack_pixels": (1, 8),
-    "multiplier_stages": (1, 4),
+    "multiplier_stages": (1, 6),
+    "weights_per_multiplier": (1, 2),
 }
 
 _PACKS = (4, 8)
 """Pixels of a packed word, where rows and cols allow."""
+
+_BLOCK_STAGES = {"generic": 1, "ecp5": 3}
+"""Registers from the operands to the product that each family's multiplier block has; any number
+in plain logic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,10 @@ class Target:
     fifo_bursts : read-ahead of each DMA reader, in bursts
     pack_pixels : most pixels (4 or 8) of few channels that one bank word can hold, so that
         depthwise layers use the array better; 1 builds no hardware for it, nor does rows != cols
-    multiplier_stages : registers from the operands to the product
+    multiplier : family of the multipliers: "generic" (what synthesis makes of `*`) or "ecp5"
+    multiplier_stages : registers from the operands to the product: those of the family's block (3
+        for ecp5), and further ones between it and the adder
+    weights_per_multiplier : 2 computes two columns with one multiplier, for narrow weights
     leaky : whether the post-processing can do LeakyReLU
     clock_mhz : intended clock, for frame rates in reports
 
@@ -75,7 +83,9 @@ class Target:
     burst_beats: int = 64
     fifo_bursts: int = 4
     pack_pixels: int = 8
+    multiplier: str = "generic"
     multiplier_stages: int = 2
+    weights_per_multiplier: int = 1
     leaky: bool = True
     clock_mhz: float = 100.0
 
@@ -107,6 +117,7 @@ class Target:
                 f"Target {self.name!r}: prefix must be a lower-case Verilog name, "
                 f"not {self.prefix!r}"
             )
+        self._check_multiplier()
         if self.acc_bits < self.psum_bits:
             raise TilewrightError(
                 f"Target {self.name!r}: acc_bits must be at least {self.psum_bits} (a column's "
@@ -116,6 +127,52 @@ class Target:
             raise TilewrightError(
                 f"Target {self.name!r}: clock_mhz must be positive, not {self.clock_mhz!r}"
             )
+
+    def _check_multiplier(self) -> None:
+        if self.multiplier not in _BLOCK_STAGES:
+            raise TilewrightError(
+                f"Target {self.name!r}: multiplier must be one of {', '.join(_BLOCK_STAGES)}, "
+                f"not {self.multiplier!r}"
+            )
+        least, most = _BLOCK_STAGES[self.multiplier], _LIMITS["multiplier_stages"][1]
+        if self.multiplier_stages < least:
+            raise TilewrightError(
+                f"Target {self.name!r}: multiplier_stages must be in {least}..{most} with "
+                f"multiplier {self.multiplier!r} ({least} are in its block), "
+                f"not {self.multiplier_stages}"
+            )
+        if self.weights_per_multiplier == 2:
+            self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if self.weight_bits > 4 or self.act_bits > 8:
+            raise TilewrightError(
+                f"Target {self.name!r}: weights_per_multiplier 2 needs weight_bits of at most 4 "
+                f"and act_bits of at most 8 (an 18x18 multiplier), not {self.weight_bits} and "
+                f"{self.act_bits}; use weights_per_multiplier 1"
+            )
+        if self.cols % 2:
+            raise TilewrightError(
+                f"Target {self.name!r}: cols must be even with weights_per_multiplier 2, "
+                f"not {self.cols}"
+            )
+
+    @property
+    def columns_per_cell(self) -> int:
+        """Neighbouring columns that share a multiplier, and with it their activation."""
+        return self.weights_per_multiplier
+
+    @property
+    def cells_per_row(self) -> int:
+        """Multipliers of one row of the array; an activation passes one a cycle."""
+        return self.cols // self.columns_per_cell
+
+    @property
+    def product_registers(self) -> int:
+        """Registers in the fabric between a multiplier block and its adder."""
+        if self.multiplier == "generic":
+            return 0
+        return self.multiplier_stages - _BLOCK_STAGES[self.multiplier]
 
     @property
     def lane_bytes(self) -> int:

@@ -97,5 +97,6 @@ class Accumulators(wiring.Component):
                 column.drain_step.eq(step),
                 drained.p.accs[c].eq(column.drained),
             ]
-            control = column.control_out
+            if (c + 1) % self._target.columns_per_cell == 0:
+                control = column.control_out
         return m

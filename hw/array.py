@@ -21,9 +21,9 @@ class SystolicArray(wiring.Component):
     """R×C weight-stationary array.
 
     Row r gets its activation, `swap` and `capture` r cycles after row 0. `weights` for column 0 of
-    row 0 come with that row's `capture`; the array delays column c by c cycles itself. The sum of
-    column c for an activation that row 0 got in cycle t stands at ``psums[c]`` in cycle
-    t + array_latency(target) + c. One pixel a cycle, no handshake.
+    row 0 come with that row's `capture`; the array delays column c by g = c // columns_per_cell
+    cycles itself. The sum of column c for an activation that row 0 got in cycle t stands at
+    ``psums[c]`` in cycle t + array_latency(target) + g. One pixel a cycle, no handshake.
 
     Members
     -------
@@ -55,7 +55,7 @@ class SystolicArray(wiring.Component):
         above = Signal(data.ArrayLayout(signed(target.weight_bits), target.cols))
         for c in range(target.cols):
             skewed = self.weights[c]
-            for hop in range(c):
+            for hop in range(c // target.columns_per_cell):
                 register = Signal(signed(target.weight_bits), name=f"skew_{c}_{hop}")
                 m.d.sync += register.eq(skewed)
                 skewed = register
@@ -73,5 +73,5 @@ class SystolicArray(wiring.Component):
             if psums is not None:
                 m.d.comb += row.psums_in.eq(psums)
             above, psums = row.weights_out, row.psums_out
-        m.d.comb += self.psums.eq(psums)
+        m.d.comb += self.psums.eq(row.sums)
         return m

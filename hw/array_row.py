@@ -7,37 +7,40 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
-from tilewright.hw.multiplier import Multiplier
+from tilewright.hw.multipliers.cell import psum_layout
+from tilewright.hw.multipliers.families import array_cell
 
 __all__ = ["ArrayRow"]
 
 
 class ArrayRow(wiring.Component):
-    """One row of C multiply-accumulate cells.
+    """One row of C columns, columns_per_cell of them in each multiply-accumulate cell.
 
-    Each cell holds the weight in use and the next one. Activations, `swap` and `capture` move one
-    column to the right a cycle; weights and partial sums of column c arrive c cycles later than
-    those of column 0 and leave one cycle after they arrive.
+    For each column there are the weight in use, in its cell, and the next one. Activations, `swap`
+    and `capture` move one cell to the right a cycle; weights and partial sums of cell g arrive g
+    cycles later than those of cell 0 and leave one cycle after they arrive.
 
     Members
     -------
     activation : ``In(signed(act_bits))``
-        Operand of column 0.
+        Operand of cell 0.
     swap : ``In(1)``
-        With the first activation of a tile: every cell takes its next weight into use.
+        With the first activation of a tile: every cell takes its next weights into use.
     capture : ``In(1)``
         The passing weights are this row's: keep them as the next weights.
     weights_in, weights_out : ``ArrayLayout(signed(weight_bits), C)``
         Weights passing down, one row a cycle.
-    psums_in, psums_out : ``ArrayLayout(signed(psum_bits), C)``
-        Partial sums; ``psums_in[c]`` must be valid multiplier_stages + 1 + c cycles after its
-        activation, ``psums_out[c]`` follows one cycle later.
+    psums_in, psums_out : ``ArrayLayout(psum_layout(target), cells_per_row)``
+        Partial sums, from row to row; those of cell g must be valid multiplier_stages + 1 + g
+        cycles after its activation, and follow one cycle later.
+    sums : ``Out(ArrayLayout(signed(psum_bits), C))``
+        What `psums_out` holds, by columns.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         weights = data.ArrayLayout(signed(target.weight_bits), target.cols)
-        psums = data.ArrayLayout(signed(target.psum_bits), target.cols)
+        psums = data.ArrayLayout(psum_layout(target), target.cells_per_row)
         super().__init__(
             {
                 "activation": In(signed(target.act_bits)),
@@ -47,44 +50,36 @@ class ArrayRow(wiring.Component):
                 "weights_out": Out(weights),
                 "psums_in": In(psums),
                 "psums_out": Out(psums),
+                "sums": Out(data.ArrayLayout(signed(target.psum_bits), target.cols)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
+        columns = target.columns_per_cell
         activation, swap, capture = self.activation, self.swap, self.capture
-        for c in range(target.cols):
-            held = Signal(signed(target.act_bits), name=f"activation_{c}", reset_less=True)
-            passing = Signal(signed(target.weight_bits), name=f"passing_{c}", reset_less=True)
-            upcoming = Signal(signed(target.weight_bits), name=f"upcoming_{c}", reset_less=True)
-            weight = Signal(signed(target.weight_bits), name=f"weight_{c}", reset_less=True)
-            psum = Signal(signed(target.psum_bits), name=f"psum_{c}", reset_less=True)
-            swap_next = Signal(name=f"swap_{c}")
-            capture_next = Signal(name=f"capture_{c}")
-            multiplier = Multiplier(
-                a_bits=target.act_bits,
-                b_bits=target.weight_bits,
-                stages=target.multiplier_stages,
-            )
-            m.submodules[f"multiplier_{c}"] = multiplier
-
-            m.d.sync += [
-                held.eq(activation),
-                swap_next.eq(swap),
-                capture_next.eq(capture),
-                passing.eq(self.weights_in[c]),
-                psum.eq(self.psums_in[c] + multiplier.product),
-            ]
-            with m.If(swap):
-                m.d.sync += weight.eq(upcoming)
-            with m.If(capture):
-                m.d.sync += upcoming.eq(self.weights_in[c])
+        for g in range(target.cells_per_row):
+            m.submodules[f"cell_{g}"] = cell = array_cell(target)
             m.d.comb += [
-                multiplier.a.eq(held),
-                multiplier.b.eq(weight),
-                self.weights_out[c].eq(passing),
-                self.psums_out[c].eq(psum),
+                cell.activation.eq(activation),
+                cell.swap.eq(swap),
+                cell.psums_in.eq(self.psums_in[g]),
+                self.psums_out[g].eq(cell.psums_out),
             ]
-            activation, swap, capture = held, swap_next, capture_next
+            for i, c in enumerate(range(g * columns, (g + 1) * columns)):
+                passing = Signal(signed(target.weight_bits), name=f"passing_{c}", reset_less=True)
+                upcoming = Signal(signed(target.weight_bits), name=f"upcoming_{c}", reset_less=True)
+                m.d.sync += passing.eq(self.weights_in[c])
+                with m.If(capture):
+                    m.d.sync += upcoming.eq(self.weights_in[c])
+                m.d.comb += [
+                    cell.weights[i].eq(upcoming),
+                    self.weights_out[c].eq(passing),
+                    self.sums[c].eq(cell.sums[i]),
+                ]
+            swap_next = Signal(name=f"swap_{g}")
+            capture_next = Signal(name=f"capture_{g}")
+            m.d.sync += [swap_next.eq(swap), capture_next.eq(capture)]
+            activation, swap, capture = cell.activation_out, swap_next, capture_next
         return m

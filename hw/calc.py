@@ -153,9 +153,9 @@ class CalcUnit(wiring.Component):
             m.d.sync += register.eq(delayed)
             delayed = register
         m.d.comb += self.control.eq(delayed.sum)
-        # The last column writes C - 1 + ACCUMULATE_LATENCY cycles later.
+        # The last cell's columns write cells_per_row - 1 + ACCUMULATE_LATENCY cycles later.
         gives = delayed.gives
-        for stage in range(target.cols + ACCUMULATE_LATENCY):
+        for stage in range(target.cells_per_row + ACCUMULATE_LATENCY):
             register = Signal(2, name=f"gives_{stage}")
             m.d.sync += register.eq(gives)
             gives = register

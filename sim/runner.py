@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
+from tilewright.sim.cells import cell_models
 
 __all__ = [
     "SIMULATORS",
@@ -108,6 +109,7 @@ def build_simulation(
     sources = [
         Source(name, (folder / name).read_text()) for name in ("axi_memory.v", "testbench.v")
     ]
+    sources += [Source(*model) for model in cell_models(target).items()]
     build = compile_verilog(
         [Source("accelerator.v", verilog_text), *sources],
         top="tilewright_testbench",

@@ -31,6 +31,7 @@ def run_bench(
     seed: int = 0,
     waves: bool = False,
     timeout_s: float = 300.0,
+    models: Mapping[str, str] | None = None,
 ) -> int:
     """Run cocotb tests on the Verilog of `component`; every port of it is visible to them.
 
@@ -49,6 +50,7 @@ def run_bench(
     seed : of Python's random numbers and of registers without reset value
     waves : write a waveform
     timeout_s : wall-clock limit
+    models : file names and texts of the vendor cells it instantiates
 
     Returns
     -------
@@ -64,7 +66,10 @@ def run_bench(
     """
     text = component_verilog(component, name="unit_top", prefix="unit")
     build = compile_verilog(
-        [Source("unit.v", "`timescale 1ns / 1ns\n" + text)],
+        [
+            Source("unit.v", "`timescale 1ns / 1ns\n" + text),
+            *(Source(*model) for model in (models or {}).items()),
+        ],
         top="unit_top",
         build_dir=build_dir or work_dir / "build",
         simulator=simulator,

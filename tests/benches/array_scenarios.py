@@ -16,9 +16,17 @@ from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.array import SystolicArray, array_latency
 from tilewright.hw.banks import ActivationBanks
-from tilewright.hw.multiplier import Multiplier
+from tilewright.hw.multipliers.generic import GenericMultiplier
 
-__all__ = ["array", "banks", "edge_or_random", "multiplier", "small_target"]
+__all__ = [
+    "array",
+    "array_of",
+    "array_of_pairs",
+    "banks",
+    "edge_or_random",
+    "multiplier",
+    "small_target",
+]
 
 
 def edge_or_random(random: Random, bits: int) -> int:
@@ -52,7 +60,7 @@ def multiplier(seed: int) -> Scenario:
     """A product a cycle, `stages` cycles late."""
     random = Random(seed)
     a_bits, b_bits, stages = random.randint(2, 16), random.randint(2, 16), random.randint(1, 4)
-    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, stages=stages)
+    dut = GenericMultiplier(a_bits=a_bits, b_bits=b_bits, stages=stages)
     pairs = [(-1 << (a_bits - 1), -1 << (b_bits - 1))]
     pairs += [(edge_or_random(random, a_bits), edge_or_random(random, b_bits)) for _ in range(40)]
     products: list[int] = []
@@ -138,7 +146,25 @@ def random_tiles(random: Random, target: Target, count: int, *, tight: bool) -> 
 def array(seed: int) -> Scenario:
     """Every column's sum stands below it array_latency + c cycles after the pixel."""
     random = Random(seed)
-    target = small_target(random)
+    return array_of(small_target(random), random)
+
+
+def array_of_pairs(seed: int) -> Scenario:
+    """The same with two columns in each cell."""
+    random = Random(seed)
+    target = Target(
+        rows=random.randint(1, 5),
+        cols=random.choice((2, 4)),
+        act_bits=random.randint(2, 8),
+        weight_bits=random.randint(2, 4),
+        multiplier_stages=random.randint(1, 4),
+        weights_per_multiplier=2,
+    )
+    return array_of(target, random)
+
+
+def array_of(target: Target, random: Random) -> Scenario:
+    """The array of one target, which may need models of vendor cells."""
     dut = SystolicArray(target)
     tiles = random_tiles(random, target, 6, tight=random.random() < 0.5)
     rows, cols = target.rows, target.cols
@@ -150,7 +176,9 @@ def array(seed: int) -> Scenario:
     pixels = {tile.start + n: row for tile in tiles for n, row in enumerate(tile.pixels)}
     starts = {tile.start for tile in tiles}
     expected = {
-        (tile.start + n + array_latency(target) + c, c): int(tile.sums[n, c])
+        (tile.start + n + array_latency(target) + c // target.columns_per_cell, c): int(
+            tile.sums[n, c]
+        )
         for tile in tiles
         for n in range(len(tile.pixels))
         for c in range(cols)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 from accumulator_scenarios import accumulators
-from array_scenarios import array, banks, multiplier
+from array_scenarios import array, array_of_pairs, banks, multiplier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run
 
-from tilewright.hw.multiplier import Multiplier
+from tilewright.hw.multipliers.generic import GenericMultiplier
 
 SEEDS = st.integers(0, 1 << 32)
 
@@ -23,13 +23,19 @@ def test_a_product_is_exact_also_at_the_extremes(seed: int) -> None:
 
 def test_a_multiplier_without_a_register_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^Multiplier stages must be a positive integer, not 0$"):
-        Multiplier(a_bits=8, b_bits=8, stages=0)
+        GenericMultiplier(a_bits=8, b_bits=8, stages=0)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_each_columns_sum_stands_where_and_when_the_latency_says(seed: int) -> None:
     run(array(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_two_narrow_weights_share_a_multiplier(seed: int) -> None:
+    run(array_of_pairs(seed))
 
 
 @settings(max_examples=25, deadline=None)

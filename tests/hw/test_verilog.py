@@ -66,7 +66,8 @@ MODULES = [
     *("top", "control", "slave", "engine"),
     *("engine_accumulators", "accumulators_column", "accumulators_column_2"),
     *("engine_arbiter",),
-    *("engine_array", "array_row", "array_row_2", "row_multiplier"),
+    *("engine_array", "array_row", "array_row_2"),
+    *("row_cell", "row_cell_2", "row_cell_3", "row_cell_4", "cell_multiplier"),
     *("engine_banks", "banks_row", "banks_row_2"),
     *(
         "engine_calc_unit",

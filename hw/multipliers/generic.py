@@ -1,4 +1,4 @@
-"""The multiplier of one array cell: one behavioural meaning, the place for vendor variants."""
+"""The multiplier of any family: what synthesis makes of `*`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Multiplier"]
+__all__ = ["GenericMultiplier"]
 
 
-class Multiplier(wiring.Component):
+class GenericMultiplier(wiring.Component):
     """Signed product, `stages` cycles after its operands; one product a cycle, no handshake.
 
     The registers stand behind the product without a reset, where synthesis can pull them into a

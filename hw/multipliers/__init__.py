@@ -1,0 +1,1 @@
+"""The array's cells and their multipliers: one meaning, one implementation a family."""

@@ -1,0 +1,46 @@
+"""What every cell of the array is, whatever its multiplier."""
+
+from __future__ import annotations
+
+from amaranth.hdl import signed
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Member, Out
+
+from tilewright.compiler.target import Target
+
+__all__ = ["cell_members", "psum_layout"]
+
+
+def psum_layout(target: Target) -> data.ArrayLayout:
+    """The partial sums that one cell passes down to the next."""
+    return data.ArrayLayout(signed(target.psum_bits), target.columns_per_cell)
+
+
+def cell_members(target: Target) -> dict[str, Member]:
+    """The members of a cell: the columns that share a multiplier, in one row.
+
+    A cell holds the weight in use of each of its columns and adds
+    ``psums_out = psums_in + activation * weight``. No handshake, no reset.
+
+    activation, activation_out : signed(act_bits)
+        Passed to the next cell one cycle later.
+    swap : 1
+        With the first activation of a tile: take `weights` into use, also for this activation.
+    weights : signed(weight_bits) a column
+        The next weights.
+    psums_in, psums_out : psum_layout(target)
+        `psums_in` must be valid multiplier_stages + 1 cycles after its activation, `psums_out`
+        follows one cycle later.
+    sums : signed(psum_bits) a column
+        What `psums_out` holds, for whatever is below the last row.
+    """
+    columns = target.columns_per_cell
+    return {
+        "activation": In(signed(target.act_bits)),
+        "activation_out": Out(signed(target.act_bits)),
+        "swap": In(1),
+        "weights": In(data.ArrayLayout(signed(target.weight_bits), columns)),
+        "psums_in": In(psum_layout(target)),
+        "psums_out": Out(psum_layout(target)),
+        "sums": Out(data.ArrayLayout(signed(target.psum_bits), columns)),
+    }
