@@ -1,6 +1,13 @@
-"""The weight tiles of a layer: which exist for a column tile, and the numbers in them."""
+"""The weight tiles of a layer: which exist for a column tile, and the numbers in them.
+
+A number that exceeds the weight range is split: its high part goes into a shifted run, repeated if
+even that is not enough, its low part into an unshifted one. All parts have the number's sign, so
+that no partial sum exceeds the bound that `quant/accumulator.py` proves.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +27,14 @@ MAX_REPEATS = 1 << 12
 
 def area_runs(work: LayerWork, area: Area) -> tuple[tuple[Run, ...], ...]:
     """Runs of each column tile, in the order in which they are accumulated."""
-    dense = _dense_format(work) if area.sources[0].dense else (1, 8)
+    dense = _dense_parts(work) if area.sources[0].dense else []
     result = []
     for j in range(len(work.columns)):
         affine: list[Run] = []
         gathered: list[Run] = []
         for s, source in enumerate(area.sources):
             if source.dense:
-                for run in _dense_runs(work, source, j, *dense):
+                for run in _dense_runs(work, source, j, dense):
                     (gathered if run.gather else affine).append(run)
             else:
                 affine.extend(_diagonal_runs(work, area, s, j))
@@ -44,13 +51,49 @@ def _container(bits: int, target: Target) -> int:
     return min(c for c in target.weight_containers if c >= bits)
 
 
-def _repeats(work: LayerWork, low: int, high: int) -> int:
-    """Tiles whose sum can hold values in [low, high]."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the runs for some numbers have in common: see `Run`."""
+
+    shift: bool
+    repeats: int
+    container: int
+
+
+def _high(values: IntArray, target: Target) -> IntArray:
+    """What of each number goes into a shifted run, in units of 2**sum_shift."""
+    low, high = _limits(target)
+    parts: IntArray = np.sign(values) * (np.abs(values) >> target.sum_shift)
+    return np.where((values < low) | (values > high), parts, 0)
+
+
+def _parts(work: LayerWork, values: IntArray) -> list[_Part]:
+    """Runs whose tiles together can hold all of `values`."""
+    target = work.target
+    high = _high(values, target)
+    low = values - (high << target.sum_shift)
+    parts = []
+    if high.any():
+        repeats = _repeats(work, int(high.min()), int(high.max()), int(np.abs(values).max()))
+        parts.append(_Part(True, repeats, _fitting(high, target)))
+    if low.any() or not parts:
+        parts.append(_Part(False, 1, _fitting(low, target)))
+    return parts
+
+
+def _fitting(values: IntArray, target: Target) -> int:
+    """Container that takes `values`, as far as weights may be."""
+    largest = max(int(values.max()), -1 - int(values.min()))
+    return _container(min(largest.bit_length() + 1, target.weight_bits), target)
+
+
+def _repeats(work: LayerWork, low: int, high: int, largest: int) -> int:
+    """Tiles whose sum can hold values in [low, high]; `largest` is for the message."""
     least, most = _limits(work.target)
     repeats = max(-(-high // most), -(low // -least) if low < 0 else 1, 1)
     if repeats > MAX_REPEATS:
         raise TilewrightError(
-            f"Layer {work.name!r}: a constant of {high} would take {repeats} weight tiles of "
+            f"Layer {work.name!r}: a constant of {largest} would take {repeats} weight tiles of "
             f"{work.target.weight_bits} bits (at most {MAX_REPEATS}); the fractional lengths of "
             f"its operands lie too far apart: choose closer ones or a larger weight_bits"
         )
@@ -63,17 +106,15 @@ def _main_shift(work: LayerWork) -> IntArray:
     return shift
 
 
-def _dense_format(work: LayerWork) -> tuple[int, int]:
-    """Repeats and container of a convolution's weights."""
+def _dense_parts(work: LayerWork) -> list[_Part]:
+    """Runs that a convolution's weights take."""
     weight = work.fixed.weight
     assert weight is not None
     shift = _main_shift(work)
     assert (shift >= 0).all(), f"{work.name}: accumulator coarser than the products"
     if not shift.any():
-        return 1, _container(work.fixed.weight_bits, work.target)
-    scaled = weight.reshape(len(weight), -1) << shift[:, None]
-    repeats = _repeats(work, int(scaled.min()), int(scaled.max()))
-    return repeats, _container(work.target.weight_bits, work.target)
+        return [_Part(False, 1, _container(work.fixed.weight_bits, work.target))]
+    return _parts(work, weight.reshape(len(weight), -1).astype(np.int64) << shift[:, None])
 
 
 def _channels(work: LayerWork, j: int) -> IntArray:
@@ -82,7 +123,7 @@ def _channels(work: LayerWork, j: int) -> IntArray:
     return used
 
 
-def _dense_runs(work: LayerWork, source: Source, j: int, repeats: int, container: int) -> list[Run]:
+def _dense_runs(work: LayerWork, source: Source, j: int, parts: list[_Part]) -> list[Run]:
     assert work.fixed.layer.conv is not None
     channels, rows = source.shape[0], work.target.rows
     groups = work.fixed.layer.conv.groups
@@ -92,15 +133,23 @@ def _dense_runs(work: LayerWork, source: Source, j: int, repeats: int, container
     last = -(-(int(group.max()) + 1) * per_group // rows)
     taps = source.rows.taps * source.cols.taps
     copies = _copies(channels, work.target)
-    runs = []
     stop = last
     if last * rows >= channels and copies > 1 and taps > 1:
         stop = last - 1
-        tiles = -(-taps // copies) * repeats
-        runs.append(Run(0, stop, last, True, repeats, container, tiles))
-    if stop > first:
-        runs.append(Run(0, first, stop, False, repeats, container, taps * repeats))
+    runs = []
+    for part in parts:
+        if stop < last:
+            tiles = -(-taps // copies)
+            runs.append(_run(0, stop, last, gather=True, part=part, tiles=tiles))
+        if stop > first:
+            runs.append(_run(0, first, stop, gather=False, part=part, tiles=taps))
     return runs
+
+
+def _run(source: int, first: int, last: int, *, gather: bool, part: _Part, tiles: int) -> Run:
+    """A run of `tiles` tiles a block, not counting repeats."""
+    each = tiles * part.repeats
+    return Run(source, first, last, gather, part.repeats, part.container, each, shift=part.shift)
 
 
 def _copies(channels: int, target: Target) -> int:
@@ -133,13 +182,12 @@ def _diagonal_runs(work: LayerWork, area: Area, s: int, j: int) -> list[Run]:
     if not values.any():
         return []
     local = (work.columns[j] - source.offset)[values > 0]
-    largest = int(values.max())
-    repeats = _repeats(work, 0, largest)
-    bits = min(largest.bit_length() + 1, work.target.weight_bits)
-    tiles = source.rows.taps * source.cols.taps * repeats
     first = int(local.min()) // work.target.rows
     last = int(local.max()) // work.target.rows + 1
-    return [Run(s, first, last, False, repeats, _container(bits, work.target), tiles)]
+    taps = source.rows.taps * source.cols.taps
+    return [
+        _run(s, first, last, gather=False, part=part, tiles=taps) for part in _parts(work, values)
+    ]
 
 
 def run_taps(work: LayerWork, source: Source, run: Run) -> IntArray:
@@ -167,6 +215,10 @@ def run_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
         tiles = _gathered_tiles(work, source, j, run)
     else:
         tiles = _affine_tiles(work, source, j, run)
+    if source.dense and not _main_shift(work).any():
+        return tiles
+    high = _high(tiles, work.target)
+    tiles = high if run.shift else tiles - (high << work.target.sum_shift)
     return _split(tiles, run.repeats, *_limits(work.target))
 
 

@@ -8,7 +8,7 @@ from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["CalcModel"]
 
-CALC_DRAIN = BANK_LATENCY + 1 + ACCUMULATE_LATENCY
+CALC_DRAIN = BANK_LATENCY + 2 + ACCUMULATE_LATENCY
 """From an instruction's last pixel to its token, besides R, a row's cells and the multiplier."""
 
 

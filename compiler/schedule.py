@@ -239,6 +239,7 @@ class _AreaSchedule:
                 half=machine.half,
                 first=int(step.start and i == 0),
                 gather=int(step.run.gather),
+                shift=int(step.run.shift),
                 rows=rows[1] - rows[0],
                 cols=cols[1] - cols[0],
                 row_step=source.rows.stride * rect.width,

@@ -72,7 +72,7 @@ class Run:
     """Weight tiles of one column tile over consecutive channel blocks [first, last) of a source.
 
     Tiles are ordered block, kernel row, kernel column, repeat; a gathered run has one block and
-    packs several taps into a tile.
+    packs several taps into a tile. The sums of a `shift` run count 2**Target.sum_shift times.
     """
 
     source: int
@@ -82,6 +82,7 @@ class Run:
     repeats: int
     container: int
     tiles_per_block: int
+    shift: bool = False
 
     @property
     def tiles(self) -> int:

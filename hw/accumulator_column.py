@@ -14,13 +14,14 @@ __all__ = ["AccumulatorColumn", "sum_layout"]
 
 
 def sum_layout(target: Target) -> data.StructLayout:
-    """What happens to a column's sum: valid, accumulator address, half, overwrite."""
+    """What happens to a column's sum: valid, accumulator address, half, overwrite, shift."""
     return data.StructLayout(
         {
             "valid": 1,
             "address": unsigned(ceil_log2(target.acc_depth)),
             "half": 1,
             "first": 1,
+            "shift": 1,
         }
     )
 
@@ -31,9 +32,9 @@ class AccumulatorColumn(wiring.Component):
     Members
     -------
     control_in, control_out : sum_layout
-        Two cycles ahead of `psum`; passed to the next column one cycle later.
+        One cycle ahead of `psum`; passed to the next column one cycle later.
     psum : ``In(signed(psum_bits))``
-        The column's sum.
+        The column's sum; with `shift` it counts 2**sum_shift times, modulo the accumulator.
     drain_half, drain_active, drain_address : ``In``
         What STORE reads, and whether it reads at all.
     drain_step : ``In(1)``
@@ -68,6 +69,11 @@ class AccumulatorColumn(wiring.Component):
         m.d.comb += self.control_out.eq(stages[1])
         add, write = stages[2], stages[3]
 
+        shifted = Signal(signed(target.acc_bits), reset_less=True)
+        with m.If(stages[1].shift):
+            m.d.sync += shifted.eq(self.psum << target.sum_shift)
+        with m.Else():
+            m.d.sync += shifted.eq(self.psum)
         total = Signal(signed(target.acc_bits), reset_less=True)
         held = []
         for half in range(2):
@@ -90,6 +96,6 @@ class AccumulatorColumn(wiring.Component):
                 m.d.sync += value.eq(read_port.data)
             held.append(value)
         previous = Mux(add.half, held[1], held[0])
-        m.d.sync += total.eq(Mux(add.first, 0, previous) + self.psum)
+        m.d.sync += total.eq(Mux(add.first, 0, previous) + shifted)
         m.d.comb += self.drained.eq(Mux(self.drain_half, held[1], held[0]))
         return m

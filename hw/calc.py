@@ -39,7 +39,7 @@ class CalcUnit(wiring.Component):
     pixel : ``Out(pixel_layout(target))``
         To the banks.
     control : ``Out(sum_layout(target))``
-        To the accumulators, two cycles ahead of column 0's sum.
+        To the accumulators, one cycle ahead of column 0's sum.
     give_from_load, give_from_store : ``In(1)``
         Tokens for this unit.
     give_load, give_store : ``Out(1)``
@@ -113,6 +113,7 @@ class CalcUnit(wiring.Component):
             now.sum.address.eq(pixels.accumulator),
             now.sum.half.eq(job.half),
             now.sum.first.eq(job.first & tiles.first),
+            now.sum.shift.eq(job.shift),
             now.gives.eq(Mux(finish, Cat(job.signal_load, job.signal_store), 0)),
         ]
         self._delay(m, now)
@@ -146,9 +147,9 @@ class CalcUnit(wiring.Component):
     def _delay(self, m: Module, now: data.View) -> None:
         """Delay what happens below the array until the pixel's sums are there."""
         target = self._target
-        # Column 0's control comes two cycles before its sum.
+        # Column 0's control comes one cycle before its sum.
         delayed: data.View = now
-        for stage in range(1 + BANK_LATENCY + array_latency(target) - 2):
+        for stage in range(1 + BANK_LATENCY + array_latency(target) - 1):
             register = Signal.like(now, name=f"control_{stage}")
             m.d.sync += register.eq(delayed)
             delayed = register

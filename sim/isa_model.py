@@ -197,10 +197,11 @@ class _Model:
         else:
             _require(bool(known.all()), "adds to accumulators never written")
         known[:] = True
+        shift = self.target.sum_shift if f["shift"] else 0
         step = max(1, CHUNK // (pixels * self.target.rows))
         for start in range(0, count, step):
             part = tile[start : start + step]
-            acc += self._products(pixel, part, bool(f["gather"]), clock)
+            acc += self._products(pixel, part, bool(f["gather"]), clock) << shift
         limit = 1 << (self.target.acc_bits - 1)
         _require(bool((acc >= -limit).all() and (acc < limit).all()), "overflows acc_bits")
         offset = f["half"] * self.target.acc_depth

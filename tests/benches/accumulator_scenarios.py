@@ -18,10 +18,10 @@ __all__ = ["accumulators"]
 
 @dataclass
 class Pass:
-    """Accumulators of one half written in one go: address, overwrite, and the columns' sums."""
+    """Accumulators of one half written in one go: address, overwrite, shift, the columns' sums."""
 
     half: int
-    items: list[tuple[int, bool, list[int]]]
+    items: list[tuple[int, bool, bool, list[int]]]
 
 
 def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
@@ -30,14 +30,15 @@ def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
     for number in range(count):
         pixels = random.randint(1, target.acc_depth)
         base = random.randrange(target.acc_depth - pixels + 1)
-        items: list[tuple[int, bool, list[int]]] = []
+        items: list[tuple[int, bool, bool, list[int]]] = []
         for tile in range(random.randint(1, 3)):
+            shift = random.random() < 0.5
             for n in range(max(pixels, ACCUMULATE_LATENCY)):
                 if n < pixels:
                     sums = [edge_or_random(random, target.psum_bits) for _ in range(target.cols)]
-                    items.append((base + n, tile == 0, sums))
+                    items.append((base + n, tile == 0, shift, sums))
                 else:
-                    items.append((-1, False, []))
+                    items.append((-1, False, False, []))
         passes.append(Pass(half=number % 2, items=items))
     return passes
 
@@ -49,23 +50,26 @@ def accumulators(seed: int) -> Scenario:
     dut = Accumulators(target)
     passes = random_passes(random, target, 4)
     wrap = 1 << target.acc_bits
-    plan: dict[int, tuple[int, int, bool, list[int]]] = {}  # cycle: half, address, first, sums
+    # cycle: half, address, first, shift, sums
+    plan: dict[int, tuple[int, int, bool, bool, list[int]]] = {}
     state = [[[0] * target.cols for _ in range(target.acc_depth)] for _ in range(2)]
     drains: list[tuple[int, int, list[dict[str, int]], list[list[int]]]] = []
     at = 0
     for item in passes:
         begin = at
-        for address, first, sums in item.items:
+        for address, first, shift, sums in item.items:
             if address >= 0:
-                plan[at] = (item.half, address, first, sums)
+                plan[at] = (item.half, address, first, shift, sums)
                 old = state[item.half][address]
                 kept = [0 if first else value for value in old]
+                factor = 1 << (target.sum_shift if shift else 0)
                 state[item.half][address] = [
-                    (a + b + wrap // 2) % wrap - wrap // 2 for a, b in zip(kept, sums, strict=True)
+                    (a + b * factor + wrap // 2) % wrap - wrap // 2
+                    for a, b in zip(kept, sums, strict=True)
                 ]
             at += 1 if random.random() < 0.8 or address < 0 else 2
         at += target.cols + ACCUMULATE_LATENCY
-        written = sorted({address for address, _, _ in item.items if address >= 0})
+        written = sorted({address for address, *_ in item.items if address >= 0})
         reads = [random.choice(written) for _ in range(random.randint(1, 20))]
         requests = [
             {
@@ -88,17 +92,18 @@ def accumulators(seed: int) -> Scenario:
         for r, accs in zip(requests, values, strict=True)
     ]
     waiting = list(drains)
-    idle = {"valid": 0, "address": 0, "half": 0, "first": 0}
+    idle = {"valid": 0, "address": 0, "half": 0, "first": 0, "shift": 0}
     given = [0]
 
     def drive(ctx: Any, cycle: int) -> None:
-        half, address, first, _ = plan.get(cycle, (0, 0, False, []))
+        half, address, first, shift, _ = plan.get(cycle, (0, 0, False, False, []))
         active = cycle in plan
-        fields = {"valid": 1, "address": address, "half": half, "first": int(first)}
+        fields = {"valid": 1, "address": address, "half": half}
+        fields |= {"first": int(first), "shift": int(shift)}
         ctx.set(dut.control, fields if active else idle)
         junk = edge_or_random(random, target.psum_bits)
-        earlier = [plan.get(cycle - 2 - c) for c in range(target.cols)]
-        ctx.set(dut.psums, [item[3][c] if item else junk for c, item in enumerate(earlier)])
+        earlier = [plan.get(cycle - 1 - c) for c in range(target.cols)]
+        ctx.set(dut.psums, [item[4][c] if item else junk for c, item in enumerate(earlier)])
         if waiting and cycle >= waiting[0][0] and len(sink.got) == given[0]:
             _, half, requests, _ = waiting.pop(0)
             ctx.set(dut.drain_half, half)

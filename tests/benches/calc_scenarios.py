@@ -21,6 +21,9 @@ from tilewright.hw.tile_walker import TileWalker
 
 __all__ = ["CalcBench", "bases", "calc", "calc_job", "loader", "walker"]
 
+CONTROL = ("address", "half", "first", "shift")
+"""Fields of the accumulators' control, besides `valid`."""
+
 
 def calc_job(random: Random, **wanted: int) -> dict[str, int]:
     """A random CALC whose addresses may wrap and whose steps may be negative."""
@@ -31,6 +34,7 @@ def calc_job(random: Random, **wanted: int) -> dict[str, int]:
         half=random.randrange(2),
         first=random.randrange(2),
         gather=random.randrange(2),
+        shift=random.randrange(2),
         base=random.randrange(1 << 16),
         rows=random.randint(1, 3),
         cols=random.randint(1, 4),
@@ -63,6 +67,7 @@ def pixels_of(job: dict[str, int]) -> Iterator[tuple[int, int, dict[str, int]]]:
                     "address": job["acc_base"] + y * job["cols"] + x,
                     "half": job["half"],
                     "first": int(job["first"] and number == 0),
+                    "shift": job["shift"],
                 }
                 yield address % (1 << 16), int(x == y == 0), control
 
@@ -198,7 +203,7 @@ class CalcBench(Agent):
         if ctx.get(dut.issuing):
             self.issued.append(cycle)
         if control["valid"]:
-            self.control.append((cycle, {n: control[n] for n in ("address", "half", "first")}))
+            self.control.append((cycle, {name: control[name] for name in CONTROL}))
         for unit, cycles in self.given.items():
             if ctx.get(getattr(dut, f"give_{unit}")):
                 cycles.append(cycle)
@@ -275,9 +280,9 @@ def check_calc(target: Target, jobs: list[dict[str, int]], bench: CalcBench) -> 
         (cycle + 1, address, swap, job["gather"])
         for cycle, (job, (address, swap, _)) in zip(bench.issued, plan, strict=True)
     ]
-    late = 1 + BANK_LATENCY + array_latency(target) - 2
+    late = 1 + BANK_LATENCY + array_latency(target) - 1
     assert bench.control == [
-        (cycle + late, {name: control[name] for name in ("address", "half", "first")})
+        (cycle + late, {name: control[name] for name in CONTROL})
         for cycle, (_, (_, _, control)) in zip(bench.issued, plan, strict=True)
     ]
     # Tiles are at least as far apart as loading R rows or accumulating again needs.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
 from tilewright.compiler.lower import compile_network
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
@@ -145,6 +146,67 @@ def test_a_tensor_used_twice_and_a_residual_from_the_input():
     first = _conv("a", outputs=6, pads=(1, 1, 1, 1), residual="x")
     layers = (first, Layer(name="y", op=Op.ADD, inputs=("a", "a", "x")))
     _check(_fixed(_graph(*layers)), SMALL, 1)
+
+
+def _calc_tiles(program):
+    """Weight tiles that each fill takes, and how many of them are shifted."""
+    tiles = shifted = 0
+    for number in range(program.count):
+        start = program.instructions + number * INSTRUCTION_BYTES
+        opcode, fields = decode(program.image[start : start + INSTRUCTION_BYTES])
+        if opcode is Opcode.CALC:
+            count = fields["tiles0"] * fields["tiles1"] * fields["tiles2"]
+            tiles += count
+            shifted += count * fields["shift"]
+    fills = program.regions[0].tiles
+    return tiles / fills, shifted / fills
+
+
+def _scaled(weight_frac, acc_frac):
+    """A 1x1 convolution of one block with a residual, with these lengths beyond its input's."""
+    layer = _conv(channels=4, outputs=4, kernel=(1, 1), residual="x")
+    fixed = _fixed(_graph(layer, shape=(4, 5, 5)))
+    weight = np.random.default_rng(5).integers(-128, 128, (4, 4, 1, 1))
+    weight[:, :2] = [[[-128]], [[127]]]
+    changed = dataclasses.replace(
+        fixed.layers[0],
+        weight=weight,
+        weight_bits=8,
+        weight_frac=np.array(weight_frac, np.int64),
+        acc_frac=np.array(acc_frac, np.int64) + fixed.formats["x"].frac,
+    )
+    return dataclasses.replace(fixed, layers=(changed,))
+
+
+@pytest.mark.parametrize(
+    ("shift", "tiles", "shifted"), [(0, 1, 0), (6, 1, 0), (7, 1, 1), (13, 1, 1), (14, 2, 2)]
+)
+def test_a_power_of_two_takes_one_tile_until_its_shifted_part_exceeds_a_weight(
+    shift, tiles, shifted
+):
+    fixed = _scaled([shift] * 4, [shift] * 4)
+    assert _calc_tiles(_check(fixed, SMALL, 1)) == (1 + tiles, shifted)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "tiles", "shifted"),
+    [
+        ([0, 0, 0, 0], 1, 0),
+        ([3, 3, 3, 3], 2, 1),
+        ([0, 6, 7, 2], 2, 1),
+        ([7, 7, 7, 7], 1, 1),
+        ([9, 9, 9, 9], 4, 4),
+    ],
+)
+def test_scaled_weights_take_a_high_and_a_low_tile(shifts, tiles, shifted):
+    fixed = _scaled([-shift for shift in shifts], [0] * 4)
+    assert _calc_tiles(_check(fixed, SMALL, 1)) == (1 + tiles, shifted)
+
+
+def test_a_reciprocal_takes_a_high_and_a_low_tile():
+    layer = Layer(name="y", op=Op.AVG_POOL, inputs=("x",), pool=Pool(kernel=(3, 3), stride=(3, 3)))
+    program = _check(_fixed(_graph(layer, shape=(4, 3, 3))), SMALL, 1)
+    assert _calc_tiles(program) == (2, 1)  # round(2**12 / 9) == 455 == 3 * 128 + 71
 
 
 def test_fused_pooling_and_depthwise_with_a_multiplier():
