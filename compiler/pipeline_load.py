@@ -57,7 +57,7 @@ class LoadModel:
             yield end
             self._run.count("load", f["region"], end - begin + 1)
             if f["signal_calc"]:
-                self._run.tokens["load", "calc"].give(end + 1)
+                self._run.tokens["load", "calc"].give(end + 1 + self._run.target.load_latency)
             yield from self._inner.drop()
 
     def _load_row(

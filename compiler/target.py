@@ -197,6 +197,16 @@ class Target:
         return tuple(p for p in _PACKS if p <= self.pack_pixels and self.rows % p == 0)
 
     @property
+    def bank_groups(self) -> int:
+        """Groups of banks that have a write address of their own."""
+        return max(self.packs, default=1)
+
+    @property
+    def load_latency(self) -> int:
+        """Cycles from a word's leaving LOAD's gearbox to its writing; rotating takes one of them."""
+        return 2 if self.packs else 1
+
+    @property
     def sum_shift(self) -> int:
         """Bits by which CALC's `shift` moves partial sums up."""
         return self.weight_bits - 1

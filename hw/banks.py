@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from tilewright.compiler.target import Target
 from tilewright.hw.bank_row import BankRow, pixel_layout
+from tilewright.hw.load_rotator import bank_addresses
 
 __all__ = ["ActivationBanks"]
 
@@ -28,7 +29,7 @@ class ActivationBanks(wiring.Component):
     word_valid, word_offset : ``In(1)``, ``In(address)``
         A weight row given to the array, and the offset that came with it.
     write_enable, write_address, write_data : ``In``
-        Port of the LOAD unit: all R lanes of one word.
+        Port of the LOAD unit: a lane for each bank, an address for each group of banks.
     activations, swap, capture : ``Out``
         To the array.
     """
@@ -43,7 +44,7 @@ class ActivationBanks(wiring.Component):
                 "word_valid": In(1),
                 "word_offset": In(address),
                 "write_enable": In(1),
-                "write_address": In(address),
+                "write_address": In(bank_addresses(target)),
                 "write_data": In(lanes),
                 "activations": Out(lanes),
                 "swap": Out(target.rows),
@@ -55,6 +56,7 @@ class ActivationBanks(wiring.Component):
         m = Module()
         pixel = self.pixel
         word: object = None
+        group = self._target.rows // self._target.bank_groups  # banks that share an address
         for r in range(self._target.rows):
             m.submodules[f"row_{r}"] = row = BankRow(self._target)
             if word is None:
@@ -67,7 +69,7 @@ class ActivationBanks(wiring.Component):
             m.d.comb += [
                 row.pixel_in.eq(pixel),
                 row.write_enable.eq(self.write_enable),
-                row.write_address.eq(self.write_address),
+                row.write_address.eq(self.write_address[r // group]),
                 row.write_data.eq(self.write_data[r]),
                 self.activations[r].eq(row.activation),
                 self.swap[r].eq(row.swap),

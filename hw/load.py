@@ -6,13 +6,13 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.load_rotator import LoadRotator, bank_addresses
 from tilewright.hw.load_writer import LoadWriter
 from tilewright.hw.semaphore import Semaphore
 
@@ -36,7 +36,7 @@ class LoadUnit(wiring.Component):
     give_calc : ``Out(1)``
         A token for CALC.
     write_enable, write_address, write_data : ``Out``
-        To the banks.
+        To the banks, `Target.load_latency` cycles after the word has left the gearbox.
     busy : ``Out(1)``
         An instruction is there, waiting for tokens or under way.
     """
@@ -52,7 +52,7 @@ class LoadUnit(wiring.Component):
                 "give_from_store": In(1),
                 "give_calc": Out(1),
                 "write_enable": Out(1),
-                "write_address": Out(ceil_log2(target.act_depth)),
+                "write_address": Out(bank_addresses(target)),
                 "write_data": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
                 "busy": Out(1),
             }
@@ -64,6 +64,7 @@ class LoadUnit(wiring.Component):
         m.submodules.freed = freed = Semaphore()
         m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.writer = writer = LoadWriter(self._target)
+        m.submodules.rotator = rotator = LoadRotator(self._target)
 
         # First half: one transfer a row, then the instruction goes on to the second half.
         job = self.i.p
@@ -98,11 +99,21 @@ class LoadUnit(wiring.Component):
             writer.i.valid.eq(queue.r_rdy),
             writer.i.p.eq(queue.r_data),
             queue.r_en.eq(writer.i.ready),
-            self.write_enable.eq(writer.write_enable),
-            self.write_address.eq(writer.write_address),
-            self.write_data.eq(writer.write_data),
+            rotator.enable.eq(writer.enable),
+            rotator.address.eq(writer.address),
+            rotator.lanes.eq(writer.lanes),
+            rotator.pack.eq(writer.i.p.pack),
+            rotator.phase.eq(writer.phase),
+            self.write_enable.eq(rotator.write_enable),
+            self.write_address.eq(rotator.write_address),
+            self.write_data.eq(rotator.write_data),
             self.busy.eq(self.i.valid | queue.r_rdy),
         ]
         # A word written now can be read from the next cycle on, as can the token.
-        m.d.comb += self.give_calc.eq(writer.done & writer.i.p.signal_calc)
+        gives = writer.done & writer.i.p.signal_calc
+        for stage in range(self._target.load_latency):
+            register = Signal(name=f"gives_{stage}")
+            m.d.sync += register.eq(gives)
+            gives = register
+        m.d.comb += self.give_calc.eq(gives)
         return m

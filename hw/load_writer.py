@@ -1,4 +1,4 @@
-"""The second half of LOAD: padded rectangles into the activation banks."""
+"""The second half of LOAD: the words of padded rectangles, for the activation banks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _INSTRUCTION = instruction_layout(Opcode.LOAD)
 
 
 class LoadWriter(wiring.Component):
-    """Second half of LOAD: writes the padded rectangle, one bank word a cycle.
+    """Second half of LOAD: gives the padded rectangle's words, one bank word a cycle.
+
+    Words of P packed pixels hold two rows of P/2 pixels; a row of the rectangle has P/2 phases,
+    one pixel after the other, and then goes on to the next P words.
 
     Members
     -------
@@ -30,10 +33,12 @@ class LoadWriter(wiring.Component):
         Takes them.
     beats : ``In(stream of beats)``
         The rows read, each beginning with a beat.
-    write_enable, write_address, write_data : ``Out``
-        To the banks.
+    enable, address, lanes : ``Out``
+        A word, to the rotator.
+    phase : ``Out(3)``
+        Of the word's pixel, if words are packed.
     done : ``Out(1)``
-        The last word of a rectangle is being written.
+        The last word of a rectangle is being given.
     """
 
     def __init__(self, target: Target) -> None:
@@ -44,9 +49,10 @@ class LoadWriter(wiring.Component):
                 "start": In(1),
                 "started": Out(1),
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
-                "write_enable": Out(1),
-                "write_address": Out(ceil_log2(target.act_depth)),
-                "write_data": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
+                "enable": Out(1),
+                "address": Out(ceil_log2(target.act_depth)),
+                "lanes": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
+                "phase": Out(3),
                 "done": Out(1),
             }
         )
@@ -74,7 +80,7 @@ class LoadWriter(wiring.Component):
         busy = Signal()
         x = Signal(17)
         y = Signal(17)
-        address = Signal.like(self.write_address)
+        address = Signal.like(self.address)
         width = Signal(17)
         height = Signal(17)
         left, right = Signal(17), Signal(17)
@@ -110,17 +116,37 @@ class LoadWriter(wiring.Component):
         m.d.comb += [
             gearbox.o.ready.eq(busy & pixel),
             gearbox.stop.eq(x == right - 1),
-            self.write_enable.eq(busy & (~pixel | gearbox.o.valid)),
-            self.write_address.eq(address),
-            self.done.eq(self.write_enable & last),
+            self.enable.eq(busy & (~pixel | gearbox.o.valid)),
+            self.address.eq(address),
+            self.done.eq(self.enable & last),
             self.i.ready.eq(self.done),
         ]
         for r in range(target.rows):
-            m.d.comb += self.write_data[r].eq(Mux(pixel, word[r][: target.act_bits], 0))
-        with m.If(self.write_enable):
-            m.d.sync += [address.eq(address + 1), x.eq(x + 1)]
+            m.d.comb += self.lanes[r].eq(Mux(pixel, word[r][: target.act_bits], 0))
+        step = self._phases(m)
+        with m.If(self.enable):
+            m.d.sync += [address.eq(address + step), x.eq(x + 1)]
             with m.If(last_x):
                 m.d.sync += [x.eq(0), y.eq(y + 1)]
             with m.If(last):
                 m.d.sync += busy.eq(0)
         return m
+
+    def _phases(self, m: Module) -> Signal:
+        """Count the phases of packed words; returns how far the next word's address is."""
+        packs = self._target.packs
+        step = Signal(range(max(packs, default=1) + 1))
+        column = Signal(2)  # of the pixel in its block
+        with m.Switch(self.i.p.pack):
+            for pixels in packs:
+                last = pixels // 2 - 1
+                with m.Case(ceil_log2(pixels)):
+                    m.d.comb += step.eq(Mux(column == last, pixels, 0))
+                    with m.If(self.enable):
+                        m.d.sync += column.eq(Mux(column == last, 0, column + 1))
+            with m.Default():
+                m.d.comb += step.eq(1)
+        with m.If(self.started):
+            m.d.sync += column.eq(0)
+        m.d.comb += self.phase.eq(self.i.p.phase | column)
+        return step

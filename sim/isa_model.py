@@ -133,7 +133,9 @@ class _Model:
         width = f["pad_left"] + cols + f["pad_right"]
         base, words = f["bank_address"], height * width
         _require(words > 0, "loads nothing")
-        _require(base + words <= target.act_depth, f"leaves the banks at {base} + {words}")
+        length, address, lane = self._bank_places(f, width, words)
+        end = base + length
+        _require(end <= target.act_depth, f"leaves the banks at {base} + {length}")
         values = np.zeros((height, width, target.rows), np.int64)
         known = np.ones((height, width, target.rows), bool)
         size = cols * target.pixel_bytes
@@ -148,9 +150,30 @@ class _Model:
             sure = written.min(axis=2)
             _require(bool(sure.any(axis=1).all()), f"reads memory never written at {span.start}")
             known[f["pad_top"] + y, real] = sure
-        self.bank_touched.write(clock, slice(base, base + words))
-        self.bank[base : base + words] = values.reshape(words, -1)
-        self.filled[base : base + words] = known.reshape(words, -1)
+        self.bank_touched.write(clock, slice(base, end))
+        word, bank = np.arange(words)[:, None], np.arange(target.rows)
+        self.bank[base + address, bank] = values.reshape(words, -1)[word, lane]
+        self.filled[base + address, bank] = known.reshape(words, -1)[word, lane]
+
+    def _bank_places(self, f: Fields, width: int, words: int) -> tuple[int, IntArray, IntArray]:
+        """How many addresses a rectangle spans; address and lane of each word's each bank."""
+        rows, word = self.target.rows, np.arange(words)[:, None]
+        if not f["pack"]:
+            _require(f["phase"] == 0, "has a phase but is not packed")
+            return (
+                words,
+                np.broadcast_to(word, (words, rows)),
+                np.broadcast_to(np.arange(rows), (words, rows)),
+            )
+        pixels = 1 << f["pack"]
+        half, lanes = pixels // 2, rows // pixels
+        _require(pixels in self.target.packs, f"packs {pixels} pixels, which the target cannot")
+        _require(f["bank_address"] % pixels == 0, f"is not aligned to {pixels} words")
+        _require(width % half == 0, f"packs rows of {width} pixels")
+        _require(f["phase"] in (0, half), f"starts rows at phase {f['phase']}")
+        group, place = np.divmod(np.arange(rows), lanes)
+        source = (group - f["phase"] - word % half) % pixels
+        return words // half * pixels, word // half * pixels + source, source * lanes + place
 
     def _weights(self, f: Fields) -> None:
         target = self.target

@@ -274,8 +274,11 @@ def banks(seed: int) -> Scenario:
     def drive(ctx: Any, cycle: int) -> None:
         ctx.set(dut.write_enable, int(cycle < ready))
         if cycle < ready:
-            ctx.set(dut.write_address, cycle)
-            ctx.set(dut.write_data, content[cycle])
+            # Each group of banks has an address of its own.
+            groups = target.bank_groups
+            at = [(cycle + 5 * g) % target.act_depth for g in range(groups)]
+            ctx.set(dut.write_address, at)
+            ctx.set(dut.write_data, [content[at[r * groups // rows]][r] for r in range(rows)])
         ctx.set(dut.word_valid, int(cycle in words))
         ctx.set(dut.word_offset, words.get(cycle, random.randrange(target.act_depth)))
         ctx.set(dut.pixel, pixels.get(cycle, {"address": 0, "swap": 0, "gather": 0}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from amaranth.utils import ceil_log2
 from bus_scenarios import CHANCES
 from buses import Port, transferred
 from streams import Drive, Scenario, Sink, Source, Watch, bits_of
@@ -21,8 +22,10 @@ __all__ = [
     "load",
     "load_job",
     "load_words",
+    "packed_load",
     "weights",
     "weights_job",
+    "written_word",
 ]
 
 BUSES = (1, 2, 4, 8, 16, 64)
@@ -49,6 +52,9 @@ def load_job(
     beats = -(-cols * target.pixel_bytes // bus)
     pitch = (beats + random.choice((0, 0, 2))) * bus
     pads = {f"pad_{side}": random.choice((0, 0, 1, 3)) for side in ("left", "right", "bottom")}
+    pixels = random.choice((1, *target.packs)) if random.random() < 0.8 else 1
+    half = max(pixels // 2, 1)
+    pads["pad_right"] += -(pads["pad_left"] + cols + pads["pad_right"]) % half
     least = 0 if rows + pads["pad_bottom"] else 1
     top = max(random.choice((0, 0, 2)), least)
     job = instruction(
@@ -60,7 +66,9 @@ def load_job(
         cols=cols,
         row_beats=beats,
         pad_top=top,
-        bank_address=random.randrange(1 << 12),
+        bank_address=random.randrange(1 << 12) // pixels * pixels,
+        pack=ceil_log2(pixels),
+        phase=random.choice((0, half)) if pixels > 1 else 0,
         **pads,
     )
     return {**job, **wanted}, rows * pitch
@@ -68,9 +76,11 @@ def load_job(
 
 def load_words(
     job: dict[str, int], memory: bytes, target: Target, depth_bits: int
-) -> list[tuple[int, list[int]]]:
-    """(bank address, R lanes) of every word that a LOAD writes."""
+) -> list[tuple[list[int], list[int]]]:
+    """(addresses, values), one for each bank, of every word that a LOAD writes."""
     words = []
+    pixels = 1 << job["pack"]
+    group = target.rows // pixels  # banks, and lanes, that go together
     width = job["pad_left"] + job["cols"] + job["pad_right"]
     height = job["pad_top"] + job["rows"] + job["pad_bottom"]
     for y in range(height):
@@ -83,16 +93,46 @@ def load_words(
                     lane = memory[at + r * target.lane_bytes :][: target.lane_bytes]
                     value = int.from_bytes(lane, "little") & ((1 << target.act_bits) - 1)
                     lanes[r] = value - ((value >> (target.act_bits - 1)) << target.act_bits)
-            address = (job["bank_address"] + y * width + x) % (1 << depth_bits)
-            words.append((address, lanes))
+            word = y * width + x
+            if pixels > 1:
+                phase = job["phase"] + x % (pixels // 2)
+                word = word // (pixels // 2) * pixels
+                source = [(r // group - phase) % pixels for r in range(target.rows)]
+                lanes = [lanes[source[r] * group + r % group] for r in range(target.rows)]
+            else:
+                source = [0] * target.rows
+            addresses = [(job["bank_address"] + word + s) % (1 << depth_bits) for s in source]
+            words.append((addresses, lanes))
     return words
+
+
+def written_word(ctx: Any, dut: LoadUnit, target: Target) -> tuple[list[int], list[int]]:
+    """(addresses, values), one for each bank, of the word being written."""
+    group = target.rows // target.bank_groups
+    addresses, values = ctx.get(dut.write_address), ctx.get(dut.write_data)
+    return (
+        [addresses[r // group] for r in range(target.rows)],
+        [values[r] for r in range(target.rows)],
+    )
 
 
 def load(seed: int) -> Scenario:
     """Rectangles back to back: rows in order, zeros around them, tokens taken and given."""
     random = Random(seed)
+    return load_on(random, rows=random.randint(1, 5))
+
+
+def packed_load(seed: int) -> Scenario:
+    """The same where words can hold 4 or 8 pixels; some instructions pack, others do not."""
+    random = Random(seed)
+    rows = random.choice((4, 8, 8, 12, 16))
+    return load_on(random, rows=rows, cols=rows, pack_pixels=random.choice((4, 8, 8)))
+
+
+def load_on(random: Random, **settings: Any) -> Scenario:
+    """Random rectangles on a random target with some settings."""
     target = Target(
-        rows=random.randint(1, 5),
+        **settings,
         act_bits=random.choice((3, 8, 11, 16)),
         acc_bits=48,
         bus_bytes=random.choice(BUSES),
@@ -100,7 +140,7 @@ def load(seed: int) -> Scenario:
         act_depth=4096,
     )
     dut = LoadUnit(target)
-    memory = random.randbytes(1 << 14)
+    memory = random.randbytes(1 << 15)
     jobs, address = [], 0
     for _ in range(6):
         job, size = load_job(
@@ -128,7 +168,7 @@ def load(seed: int) -> Scenario:
         latency=latency(random),
     )
     source = Source(dut.i, list(jobs), chance=random.choice(CHANCES), random=random)
-    written: list[tuple[int, list[int]]] = []
+    written: list[tuple[list[int], list[int]]] = []
     given: list[int] = []  # words written when CALC got a token
     tokens = {"calc": [0, 0], "store": [0, 0]}
     need = {
@@ -146,8 +186,7 @@ def load(seed: int) -> Scenario:
 
     def watch(ctx: Any, cycle: int) -> None:
         if ctx.get(dut.write_enable):
-            data = ctx.get(dut.write_data)
-            written.append((ctx.get(dut.write_address), [data[r] for r in range(target.rows)]))
+            written.append(written_word(ctx, dut, target))
             number = next(n for n, end in enumerate(ends) if len(written) <= end)
             assert tokens["calc"][1] >= need["calc"][number], "written before CALC's token"
             assert tokens["store"][1] >= need["store"][number], "read before STORE's token"

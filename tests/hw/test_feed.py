@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from buses import Port
-from feed_scenarios import instruction, load, load_job, load_words, weights, weights_job
+from feed_scenarios import (
+    instruction,
+    load,
+    load_job,
+    load_words,
+    packed_load,
+    weights,
+    weights_job,
+    written_word,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Drive, Scenario, Sink, Source, Watch, run
@@ -28,6 +37,12 @@ SEEDS = st.integers(0, 1 << 32)
 @given(seed=SEEDS)
 def test_rectangles_arrive_with_their_padding_and_in_the_order_of_tokens(seed: int) -> None:
     run(load(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS)
+def test_packed_pixels_are_rotated_to_their_bank_groups(seed: int) -> None:
+    run(packed_load(seed))
 
 
 @settings(max_examples=25, deadline=None)
@@ -65,8 +80,7 @@ def test_zeros_are_written_on_every_side_asked_for(sides: int) -> None:
 
     def watch(ctx: Any, cycle: int) -> None:
         if ctx.get(dut.write_enable):
-            data = ctx.get(dut.write_data)
-            written.append((ctx.get(dut.write_address), [data[r] for r in range(3)]))
+            written.append(written_word(ctx, dut, target))
             cycles.append(cycle)
 
     port = Port(dut.transfer, dut.beats, memory, 4, random=random)
@@ -83,11 +97,13 @@ def test_zeros_are_written_on_every_side_asked_for(sides: int) -> None:
     assert zero_cycles == list(range(zero_cycles[0], zero_cycles[-1] + 1)), "a zero a cycle"
 
 
-def test_a_pixel_is_written_in_every_cycle_when_the_bus_is_as_wide_as_a_pixel() -> None:
-    target = Target(rows=4, bus_bytes=4, burst_beats=4)
+@pytest.mark.parametrize("pack", [0, 2])
+def test_a_pixel_is_written_in_every_cycle_when_the_bus_is_as_wide_as_a_pixel(pack: int) -> None:
+    target = Target(rows=4, cols=4, bus_bytes=4, burst_beats=4)
     dut = LoadUnit(target)
     random = Random(0)
-    jobs = [load_job(random, target, 0, rows=5, cols=6, pad_top=1, pad_right=2)[0]] * 2
+    shape = {"rows": 5, "cols": 6, "pad_top": 1, "pad_left": 0, "pad_right": 2}
+    jobs = [load_job(random, target, 0, **shape, bank_address=0, pack=pack, phase=0)[0]] * 2
     cycles: list[int] = []
 
     def watch(ctx: Any, cycle: int) -> None:

@@ -20,7 +20,7 @@ from tilewright.sim.unit import run_bench
 SCENARIOS = [
     *(("bus_scenarios", name) for name in ("splitter", "reader", "writer")),
     *(("array_scenarios", name) for name in ("multiplier", "array", "banks")),
-    *(("feed_scenarios", name) for name in ("load", "weights")),
+    *(("feed_scenarios", name) for name in ("load", "packed_load", "weights")),
     *(("calc_scenarios", name) for name in ("walker", "loader", "calc")),
     *(("drain_scenarios", name) for name in ("drain", "rows", "lanes", "stamp")),
     *(("word_scenarios", name) for name in ("fetch", "parameters")),
