@@ -245,6 +245,7 @@ class _AreaSchedule:
                 row_step=source.rows.stride * rect.width,
                 col_step=source.cols.stride,
                 acc_base=fill.margin,
+                acc_step=1,
                 **shape,
             )
         machine.bank_user[base : base + step.group.words] = index

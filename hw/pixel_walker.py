@@ -69,7 +69,7 @@ class PixelWalker(wiring.Component):
             m.d.sync += [
                 self.first.eq(0),
                 x.eq(x + 1),
-                self.accumulator.eq(self.accumulator + 1),
+                self.accumulator.eq(self.accumulator + job.acc_step),
                 self.address.eq(self.address + job.col_step),
             ]
             with m.If(last_x):

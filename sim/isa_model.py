@@ -206,15 +206,16 @@ class _Model:
         pixels = f["rows"] * f["cols"]
         count = f["tiles0"] * f["tiles1"] * f["tiles2"]
         _require(pixels > 0 and count > 0, "calculates nothing")
-        end = f["acc_base"] + pixels
+        _require(f["acc_step"] > 0, "adds all pixels to one accumulator")
+        end = f["acc_base"] + (pixels - 1) * f["acc_step"] + 1
         _require(end <= self.target.acc_depth, f"leaves the accumulators at {end}")
         y, x = np.divmod(np.arange(pixels), f["cols"])
         pixel = y * f["row_step"] + x * f["col_step"]
         t2, rest = np.divmod(np.arange(count), f["tiles1"] * f["tiles0"])
         t1, t0 = np.divmod(rest, f["tiles0"])
         tile = f["base"] + t2 * f["step2"] + t1 * f["step1"] + t0 * f["step0"]
-        acc = self.acc[f["half"], f["acc_base"] : end]
-        known = self.accumulated[f["half"], f["acc_base"] : end]
+        acc = self.acc[f["half"], f["acc_base"] : end : f["acc_step"]]
+        known = self.accumulated[f["half"], f["acc_base"] : end : f["acc_step"]]
         if f["first"]:
             acc[:] = 0
         else:
@@ -228,7 +229,8 @@ class _Model:
         limit = 1 << (self.target.acc_bits - 1)
         _require(bool((acc >= -limit).all() and (acc < limit).all()), "overflows acc_bits")
         offset = f["half"] * self.target.acc_depth
-        self.acc_touched.write(clock, slice(offset + f["acc_base"], offset + end))
+        words = slice(offset + f["acc_base"], offset + end, f["acc_step"])
+        self.acc_touched.write(clock, words)
 
     def _products(self, pixel: IntArray, tile: IntArray, gather: bool, clock: Clock) -> IntArray:
         """Sum over tiles and rows of activation * weight: int64 [pixels, C]."""

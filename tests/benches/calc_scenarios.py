@@ -41,6 +41,7 @@ def calc_job(random: Random, **wanted: int) -> dict[str, int]:
         row_step=random.randrange(1 << 16),
         col_step=random.randrange(1 << 16),
         acc_base=random.randrange(4),
+        acc_step=random.choice((1, 1, 4, 8, 15)),
         **{f"tiles{n}": random.choice((1, 1, 2, 3)) for n in range(3)},
         **{f"step{n}": random.randrange(-1 << 15, 1 << 15) for n in range(3)},
     )
@@ -64,7 +65,7 @@ def pixels_of(job: dict[str, int]) -> Iterator[tuple[int, int, dict[str, int]]]:
                 address = base + y * job["row_step"] + x * job["col_step"]
                 control = {
                     "valid": 1,
-                    "address": job["acc_base"] + y * job["cols"] + x,
+                    "address": job["acc_base"] + (y * job["cols"] + x) * job["acc_step"],
                     "half": job["half"],
                     "first": int(job["first"] and number == 0),
                     "shift": job["shift"],
@@ -249,7 +250,7 @@ def calc(seed: int) -> Scenario:
         rows=random.randint(1, 5),
         cols=random.randint(1, 3),
         act_depth=1 << 16,
-        acc_depth=16,
+        acc_depth=256,
         multiplier_stages=random.randint(1, 4),
     )
     jobs = [

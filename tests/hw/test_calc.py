@@ -39,7 +39,7 @@ def test_instructions_issue_their_pixels_under_any_pauses(seed: int) -> None:
 @pytest.mark.parametrize("rows", [1, 4, 6])
 def test_tiles_and_instructions_follow_without_a_bubble(rows: int, pixels: int) -> None:
     """A tile takes max(pixels, R, accumulating again), also across instructions."""
-    target = Target(rows=rows, cols=2, act_depth=1 << 16, acc_depth=16)
+    target = Target(rows=rows, cols=2, act_depth=1 << 16, acc_depth=256)
     random = Random(rows * pixels)
     jobs = [calc_job(random, rows=1, cols=pixels, tiles0=3, tiles1=1, tiles2=2) for _ in range(3)]
     bench, scenario = calc_bench(target, jobs, random)
@@ -54,7 +54,7 @@ def test_tiles_and_instructions_follow_without_a_bubble(rows: int, pixels: int) 
 
 @pytest.mark.parametrize("unit", ["load", "store"])
 def test_an_instruction_waits_for_all_its_tokens_and_says_so(unit: str) -> None:
-    target = Target(rows=2, cols=2, act_depth=1 << 16, acc_depth=16)
+    target = Target(rows=2, cols=2, act_depth=1 << 16, acc_depth=256)
     random = Random(0)
     jobs = [calc_job(random, rows=1, cols=4, **{f"wait_{unit}": 3}) for _ in range(2)]
     bench, scenario = calc_bench(target, jobs, random, tokens=0.05)
@@ -78,7 +78,7 @@ def test_an_instruction_waits_for_all_its_tokens_and_says_so(unit: str) -> None:
 
 
 def test_waiting_for_weights_is_counted() -> None:
-    target = Target(rows=3, cols=2, act_depth=1 << 16, acc_depth=16)
+    target = Target(rows=3, cols=2, act_depth=1 << 16, acc_depth=256)
     random = Random(5)
     jobs = [calc_job(random, rows=1, cols=1, tiles0=3, tiles1=3, tiles2=1)]
     bench, scenario = calc_bench(target, jobs, random, weights=0.2)

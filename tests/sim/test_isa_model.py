@@ -138,6 +138,8 @@ def test_a_token_that_nobody_takes_is_found():
         (Opcode.LOAD, {"row_beats": 1}, "row_beats"),
         (Opcode.CALC, {"base": 126}, "beyond the banks"),
         (Opcode.CALC, {"acc_base": 31}, "leaves the accumulators"),
+        (Opcode.CALC, {"acc_step": 8}, "leaves the accumulators"),
+        (Opcode.CALC, {"acc_step": 0}, "one accumulator"),
         (Opcode.CALC, {"tiles2": 200}, "no weight tile"),
         (Opcode.CALC, {"gather": 1}, "gather"),
         (Opcode.STORE, {"lanes": 5}, "do not exist"),
