@@ -93,7 +93,7 @@ def save(name: str, result: dict[str, Any], packages: tuple[str, ...] = ()) -> P
 
     Parameters
     ----------
-    name : of the benchmark
+    name : of the benchmark; may begin with a folder in results/
     result : what it measured
     packages : whose versions matter, besides Tilewright's
     """
@@ -104,8 +104,8 @@ def save(name: str, result: dict[str, Any], packages: tuple[str, ...] = ()) -> P
         "versions": {p: importlib.metadata.version(p) for p in ("tilewright", *packages)},
         **result,
     }
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(content), "utf-8")
     return path
 
