@@ -36,7 +36,9 @@ class WeightsUnit(wiring.Component):
 
     The stream of the next instruction is read while the present one is unpacked. One row a cycle
     as long as the bus delivers: C weights of the container's width, and 16 bits for the offset if
-    the instruction gathers.
+    the instruction gathers. In the same bits, a row of a packed instruction has but P weights of
+    the widest container, for the P columns that stand as far into their group of C/P as the row
+    does; those of the other columns are 0.
 
     Members
     -------
@@ -102,6 +104,8 @@ class WeightsUnit(wiring.Component):
             with m.If(last):
                 m.d.sync += [tile.eq(0), beat.eq(0), beats_done.eq(0)]
         self._unpack(m, job, gearbox.o.p.data, containers)
+        for pixels in target.packs:
+            self._unpack_packed(m, job, gearbox.o.p.data, pixels)
         return m
 
     def _unpack(self, m: Module, job: data.View, word: Signal, containers: tuple[int, ...]) -> None:
@@ -114,3 +118,17 @@ class WeightsUnit(wiring.Component):
                 with m.If((job.container == index) & (job.gather == gather)):
                     for c in range(self._target.cols):
                         m.d.comb += self.o.p.weights[c].eq(lanes[c])
+
+    def _unpack_packed(self, m: Module, job: data.View, word: Signal, pixels: int) -> None:
+        """Spread the weights of a packed row over its columns."""
+        target = self._target
+        lanes = target.cols // pixels
+        turn = Signal(lanes, init=1, name=f"turn_{pixels}")  # the row's place in its group
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += turn.eq(turn.rotate_left(1))
+        layout = data.ArrayLayout(signed(max(target.weight_containers)), pixels)
+        packed = Mux(job.gather, word[_OFFSET_BITS:][: layout.size], word[: layout.size])
+        weights = data.View(layout, packed)
+        with m.If(job.pack == ceil_log2(pixels)):
+            for c in range(target.cols):
+                m.d.comb += self.o.p.weights[c].eq(Mux(turn[c % lanes], weights[c // lanes], 0))

@@ -70,6 +70,21 @@ def _require(condition: bool, message: str) -> None:
         raise ProgramFault(message)
 
 
+def _numbers(bits: npt.NDArray[np.uint8], width: int) -> IntArray:
+    """Two's-complement numbers of `width` bits each along the last axis."""
+    place = 1 << np.arange(width)
+    place[-1] *= -1
+    values: IntArray = bits.reshape(*bits.shape[:-1], -1, width).astype(np.int64) @ place
+    return values
+
+
+def _spread(weights: IntArray, cols: int) -> IntArray:
+    """Tiles [n, R, C] of packed rows [n, R, P]: row r's weights go to columns c = r mod C/P."""
+    group, place = np.divmod(np.arange(cols), cols // weights.shape[2])
+    row = np.arange(weights.shape[1])[:, None] % (cols // weights.shape[2])
+    return np.where(row == place, weights[:, :, group], 0)
+
+
 class _Model:
     def __init__(self, program: Program) -> None:
         target = program.target
@@ -191,16 +206,25 @@ class _Model:
         if f["gather"]:
             offsets = grid[:, :, :16].astype(np.int64) @ (1 << np.arange(16))
             grid = grid[:, :, 16:]
-        parts = grid.reshape(f["tiles"], target.rows, target.cols, container).astype(np.int64)
-        place = 1 << np.arange(container)
-        place[-1] *= -1
-        tiles = parts @ place
+        pixels = self._pixels(f)
+        if pixels > 1:
+            width = max(target.weight_containers)
+            _require(pixels * width <= grid.shape[2], "has no room for its packed weights")
+            tiles = _spread(_numbers(grid[:, :, : pixels * width], width), target.cols)
+        else:
+            tiles = _numbers(grid, container)
         limit = 1 << (target.weight_bits - 1)
         _require(
             bool((tiles >= -limit).all() and (tiles < limit).all()), "weights exceed weight_bits"
         )
         for i in range(f["tiles"]):
             self.stream.append((tiles[i], None if offsets is None else offsets[i]))
+
+    def _pixels(self, f: Fields) -> int:
+        """Pixels of a word, as the instruction's `pack` says."""
+        pixels = 1 << f["pack"]
+        _require(pixels in (1, *self.target.packs), f"packs {pixels} pixels")
+        return pixels
 
     def _calc(self, f: Fields, clock: Clock) -> None:
         pixels = f["rows"] * f["cols"]

@@ -213,22 +213,30 @@ def weights_job(
     """A WEIGHTS instruction, its stream, and the rows that must come out."""
     containers = target.weight_containers
     container = wanted.get("container", random.randrange(len(containers)))
+    room = containers[container] * target.cols
+    pixels = random.choice((1, *(p for p in target.packs if p * containers[-1] <= room)))
     gather = wanted.get("gather", random.randrange(2))
     tiles = wanted.get("tiles", random.randint(1, 4))
-    bits = min(containers[container], target.weight_bits)
-    width = containers[container]
+    width = containers[-1] if pixels > 1 else containers[container]
+    bits = min(width, target.weight_bits)
     rows, stream, size = [], 0, 0
-    for _ in range(tiles * target.rows):
+    for number in range(tiles * target.rows):
         offset = random.randrange(target.act_depth)
         values = [
             random.choice((-1 << (bits - 1), random.randrange(-1 << (bits - 1), 1 << (bits - 1))))
-            for _ in range(target.cols)
+            for _ in range(pixels if pixels > 1 else target.cols)
         ]
         if gather:
             stream |= offset << size
             size += 16
         stream |= bits_of(values, width) << size
-        size += width * target.cols
+        junk = random.getrandbits(room) >> (width * len(values))
+        stream |= junk << (size + width * len(values))
+        size += room
+        if pixels > 1:
+            lanes = target.cols // pixels
+            kept = [c % lanes == number % lanes for c in range(target.cols)]
+            values = [values[c // lanes] if keep else 0 for c, keep in enumerate(kept)]
         rows.append({"offset": offset if gather else None, "weights": values})
     beats = -(-size // (8 * target.bus_bytes))
     job = instruction(
@@ -238,17 +246,21 @@ def weights_job(
         tiles=tiles,
         container=container,
         gather=gather,
+        pack=pixels.bit_length() - 1,
     )
     junk = random.getrandbits(8 * target.bus_bytes * beats) >> size << size
     return job, (stream | junk).to_bytes(beats * target.bus_bytes, "little"), rows
 
 
 def weights(seed: int) -> Scenario:
-    """Streams of any container, with and without offsets, one after the other."""
+    """Streams of any container, packed or not, with and without offsets, one after the other."""
     random = Random(seed)
+    side = random.choice((4, 8, 12))
+    square = random.random() < 0.5
     target = Target(
-        rows=random.randint(1, 4),
-        cols=random.randint(1, 5),
+        rows=side if square else random.randint(1, 4),
+        cols=side if square else random.randint(1, 5),
+        pack_pixels=random.choice((1, 4, 8)),
         weight_bits=random.choice((2, 3, 4, 7, 8, 12, 16)),
         acc_bits=48,
         act_depth=random.choice((16, 100, 4096, 65536)),
