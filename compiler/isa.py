@@ -77,6 +77,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("bank_address", 16, "first word; the rectangle is dense, row by row"),
         Field("pack", 2, "log2 of the pixels in a packed word (0: words are not packed)"),
         Field("phase", 3, "packed: phase of each row's first word"),
+        Field("narrow", 2, "lanes of a pixel in memory: 0: R, 1: 1, 2: 2, 3: 4"),
+        Field("period", 3, "narrow: bank r gets lane r mod period; 0 if not narrow"),
     ),
     Opcode.WEIGHTS: (
         _OPCODE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from tilewright.compiler.target import Target
 from tilewright.graph.ir import Shape
 
-__all__ = ["TensorLayout", "lane_map"]
+__all__ = ["TensorLayout", "lane_map", "memory_lanes"]
 
 
 def lane_map(channels: int, target: Target) -> npt.NDArray[np.int64]:
@@ -32,15 +33,61 @@ def lane_map(channels: int, target: Target) -> npt.NDArray[np.int64]:
     return lanes
 
 
+def memory_lanes(target: Target, narrow: int) -> int:
+    """Lanes of a pixel in memory for a value of LOAD's field `narrow`."""
+    return target.narrow_lanes[narrow - 1] if narrow else target.rows
+
+
 @dataclass(frozen=True, slots=True)
 class TensorLayout:
     """A feature map in memory: [channel block of R][row][column][R lanes], rows padded to the bus.
 
-    Lanes are one byte for act_bits <= 8 and two (little-endian) above.
+    Lanes are one byte for act_bits <= 8 and two (little-endian) above. A `narrow` map has one block
+    with fewer lanes (LOAD's field of that name says how many), one for each channel and then zeros;
+    LOAD copies them.
     """
 
     shape: Shape
     target: Target
+    narrow: int = 0
+
+    @classmethod
+    def of(cls, shape: Shape, target: Target, *, network_input: bool) -> TensorLayout:
+        """The layout of a tensor; a network input of few channels is narrow."""
+        narrow = 0
+        if network_input:
+            fitting = [lanes for lanes in target.narrow_lanes if lanes >= shape[0]]
+            narrow = target.narrow_lanes.index(fitting[0]) + 1 if fitting else 0
+        return cls(shape, target, narrow)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a pixel in memory."""
+        return memory_lanes(self.target, self.narrow)
+
+    @property
+    def period(self) -> int:
+        """LOAD's field `period`."""
+        return self.shape[0] if self.narrow else 0
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel of one channel block."""
+        return self.lanes * self.target.lane_bytes
+
+    @property
+    def pixel_align(self) -> int:
+        """Smallest number of pixels that fills whole bus beats."""
+        return self.target.bus_bytes // math.gcd(self.target.bus_bytes, self.pixel_bytes)
+
+    @property
+    def lane_map(self) -> npt.NDArray[np.int64]:
+        """Channel held by each lane of the banks: int64 [blocks * rows], -1 for none."""
+        if not self.narrow:
+            return lane_map(self.shape[0], self.target)
+        lanes = np.arange(self.target.rows)
+        whole = self.target.rows // self.shape[0] * self.shape[0]
+        return np.where(lanes < whole, lanes % self.shape[0], -1)
 
     @property
     def blocks(self) -> int:
@@ -51,7 +98,7 @@ class TensorLayout:
     def pitch(self) -> int:
         """Bytes from one row to the next."""
         bus = self.target.bus_bytes
-        return -(-self.shape[2] * self.target.pixel_bytes // bus) * bus
+        return -(-self.shape[2] * self.pixel_bytes // bus) * bus
 
     @property
     def block_bytes(self) -> int:
@@ -65,21 +112,27 @@ class TensorLayout:
 
     def pack(self, values: npt.NDArray[np.int64]) -> bytes:
         """Memory image of integers [C, H, W]; lanes without a channel and row ends are 0."""
-        rows = self.target.rows
-        lanes = lane_map(self.shape[0], self.target)
+        lanes = self._memory_map()
         spread = np.where((lanes >= 0)[:, None, None], values[np.maximum(lanes, 0)], 0)
-        pixels = spread.reshape(self.blocks, rows, *self.shape[1:]).transpose(0, 2, 3, 1)
+        pixels = spread.reshape(self.blocks, self.lanes, *self.shape[1:]).transpose(0, 2, 3, 1)
         data = np.ascontiguousarray(pixels).astype("<i1" if self.target.lane_bytes == 1 else "<i2")
         raw = data.view(np.uint8).reshape(self.blocks, self.shape[1], -1)
         image = np.zeros((self.blocks, self.shape[1], self.pitch), np.uint8)
         image[:, :, : raw.shape[2]] = raw
         return image.tobytes()
 
+    def _memory_map(self) -> npt.NDArray[np.int64]:
+        """Channel held by each lane in memory, -1 for none."""
+        if not self.narrow:
+            return self.lane_map
+        lanes = np.arange(self.lanes)
+        return np.where(lanes < self.shape[0], lanes, -1)
+
     def unpack(self, data: bytes) -> npt.NDArray[np.int64]:
         """Integers [C, H, W] of a memory image."""
         channels, height, width = self.shape
         image = np.frombuffer(data, np.uint8).reshape(self.blocks, height, self.pitch)
-        raw = np.ascontiguousarray(image[:, :, : width * self.target.pixel_bytes])
+        raw = np.ascontiguousarray(image[:, :, : width * self.pixel_bytes])
         values = raw.view("<i1" if self.target.lane_bytes == 1 else "<i2")
-        pixels = values.reshape(self.blocks, height, width, self.target.rows)
+        pixels = values.reshape(self.blocks, height, width, self.lanes)
         return pixels.transpose(0, 3, 1, 2).reshape(-1, height, width)[:channels].astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from tilewright.compiler.events import Condition, Process, Queue
+from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
@@ -64,11 +65,8 @@ class LoadModel:
         self, f: Fields, first: int, time: int, accepting: int
     ) -> Generator[int | Condition, None, int]:
         """Write a row's pixels from `time` on; returns the cycle of the last one."""
-        reader, pixel, bus = (
-            self._run.readers["load"],
-            self._run.target.pixel_bytes,
-            self._run.target.bus_bytes,
-        )
+        reader, target = self._run.readers["load"], self._run.target
+        bus, pixel = target.bus_bytes, target.lane_bytes * memory_lanes(target, f["narrow"])
         beats, cols = f["row_beats"], f["cols"]
         last = first + beats - 1
         word_beats = -(-pixel // bus)  # beats of the first word

@@ -185,6 +185,11 @@ class Target:
         return self.rows * self.lane_bytes
 
     @property
+    def narrow_lanes(self) -> tuple[int, ...]:
+        """Lanes that a pixel of a network input may have in memory instead of R."""
+        return tuple(lanes for lanes in (1, 2, 4) if lanes < self.rows)
+
+    @property
     def pixel_align(self) -> int:
         """Smallest number of pixels that fills whole bus beats."""
         return self.bus_bytes // math.gcd(self.bus_bytes, self.pixel_bytes)

@@ -23,6 +23,9 @@ class LoadWriter(wiring.Component):
     Words of P packed pixels hold two rows of P/2 pixels; a row of the rectangle has P/2 phases,
     one pixel after the other, and then goes on to the next P words.
 
+    A narrow map has only 1, 2 or 4 lanes a pixel in memory; their first `period` ones fill the R
+    lanes again and again.
+
     Members
     -------
     i : ``In(stream of LOAD instructions)``
@@ -60,7 +63,10 @@ class LoadWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, (8 * target.pixel_bytes,))
+        pixel_bytes = (target.rows, *target.narrow_lanes)  # in the order of `narrow`
+        m.submodules.gearbox = gearbox = Gearbox(
+            8 * target.bus_bytes, tuple(8 * target.lane_bytes * lanes for lanes in pixel_bytes)
+        )
 
         # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
         job = self.i.p
@@ -70,6 +76,7 @@ class LoadWriter(wiring.Component):
         m.d.comb += [
             gearbox.i.p.data.eq(self.beats.p),
             gearbox.i.p.last.eq(beat == job.row_beats - 1),
+            gearbox.mode.eq(job.narrow),
         ]
         with m.If(gearbox.i.valid & gearbox.i.ready):
             m.d.sync += [
@@ -122,7 +129,14 @@ class LoadWriter(wiring.Component):
             self.i.ready.eq(self.done),
         ]
         for r in range(target.rows):
-            m.d.comb += self.lanes[r].eq(Mux(pixel, word[r][: target.act_bits], 0))
+            lane = Signal(8 * target.lane_bytes, name=f"lane_{r}")
+            with m.Switch(job.period):
+                for period in range(1, max(target.narrow_lanes, default=0) + 1):
+                    with m.Case(period):
+                        m.d.comb += lane.eq(word[r % period])
+                with m.Default():
+                    m.d.comb += lane.eq(word[r])
+            m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], 0))
         step = self._phases(m)
         with m.If(self.enable):
             m.d.sync += [address.eq(address + step), x.eq(x + 1)]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
+from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.program import Program
 from tilewright.compiler.tokens import unit_of
 from tilewright.quant import numerics
@@ -148,27 +149,40 @@ class _Model:
         width = f["pad_left"] + cols + f["pad_right"]
         base, words = f["bank_address"], height * width
         _require(words > 0, "loads nothing")
-        length, address, lane = self._bank_places(f, width, words)
+        length, address, place = self._bank_places(f, width, words)
         end = base + length
         _require(end <= target.act_depth, f"leaves the banks at {base} + {length}")
         values = np.zeros((height, width, target.rows), np.int64)
         known = np.ones((height, width, target.rows), bool)
-        size = cols * target.pixel_bytes
+        lane = self._memory_lane(f)
+        size = cols * memory_lanes(target, f["narrow"]) * target.lane_bytes
         _require(f["row_beats"] == -(-size // target.bus_bytes), "row_beats does not match cols")
         for y in range(rows):
             span = self._span(f["address"] + y * f["pitch"], size)
             self.memory_touched.read(clock, self._beats(span.start, size))
             lanes = self.memory[span].view("<i1" if target.lane_bytes == 1 else "<i2")
             real = slice(f["pad_left"], f["pad_left"] + cols)
-            values[f["pad_top"] + y, real] = lanes.reshape(cols, target.rows)
-            written = self.written[span].reshape(cols, target.rows, -1)
-            sure = written.min(axis=2)
+            values[f["pad_top"] + y, real] = lanes.reshape(cols, -1)[:, lane]
+            written = self.written[span].reshape(cols, -1, target.lane_bytes)
+            sure = written.min(axis=2)[:, lane]
             _require(bool(sure.any(axis=1).all()), f"reads memory never written at {span.start}")
             known[f["pad_top"] + y, real] = sure
         self.bank_touched.write(clock, slice(base, end))
         word, bank = np.arange(words)[:, None], np.arange(target.rows)
-        self.bank[base + address, bank] = values.reshape(words, -1)[word, lane]
-        self.filled[base + address, bank] = known.reshape(words, -1)[word, lane]
+        self.bank[base + address, bank] = values.reshape(words, -1)[word, place]
+        self.filled[base + address, bank] = known.reshape(words, -1)[word, place]
+
+    def _memory_lane(self, f: Fields) -> IntArray:
+        """Lane in memory that each lane of the array gets."""
+        lanes, period = np.arange(self.target.rows), f["period"]
+        if not f["narrow"]:
+            _require(period == 0, "has a period but is not narrow")
+            return lanes
+        choices = self.target.narrow_lanes
+        _require(f["narrow"] <= len(choices), "is as narrow as the target cannot load")
+        fitting = [m for m in choices if m >= period > 0]
+        _require(fitting[:1] == [choices[f["narrow"] - 1]], f"has a period of {period}")
+        return lanes % period
 
     def _bank_places(self, f: Fields, width: int, words: int) -> tuple[int, IntArray, IntArray]:
         """How many addresses a rectangle spans; address and lane of each word's each bank."""

@@ -11,6 +11,7 @@ from buses import Port, transferred
 from streams import Drive, Scenario, Sink, Source, Watch, bits_of
 
 from tilewright.compiler.isa import FIELDS, Opcode
+from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.target import Target
 from tilewright.hw.load import LoadUnit
 from tilewright.hw.weights import WeightsUnit
@@ -49,7 +50,9 @@ def load_job(
     bus = target.bus_bytes
     rows = wanted.get("rows", random.choice((0, 1, 1, 2, 4)))
     cols = wanted.get("cols", random.randint(1, 6))
-    beats = -(-cols * target.pixel_bytes // bus)
+    narrow = wanted.get("narrow", random.choice((0, 0, *range(1, len(target.narrow_lanes) + 1))))
+    most = memory_lanes(target, narrow)
+    beats = -(-cols * most * target.lane_bytes // bus)
     pitch = (beats + random.choice((0, 0, 2))) * bus
     pads = {f"pad_{side}": random.choice((0, 0, 1, 3)) for side in ("left", "right", "bottom")}
     pixels = random.choice((1, *target.packs)) if random.random() < 0.8 else 1
@@ -69,6 +72,8 @@ def load_job(
         bank_address=random.randrange(1 << 12) // pixels * pixels,
         pack=ceil_log2(pixels),
         phase=random.choice((0, half)) if pixels > 1 else 0,
+        narrow=narrow,
+        period=random.randint(most // 2 + 1, most) if narrow else 0,
         **pads,
     )
     return {**job, **wanted}, rows * pitch
@@ -88,20 +93,22 @@ def load_words(
             row, col = y - job["pad_top"], x - job["pad_left"]
             lanes = [0] * target.rows
             if 0 <= row < job["rows"] and 0 <= col < job["cols"]:
-                at = job["address"] + row * job["pitch"] + col * target.pixel_bytes
+                pixel = memory_lanes(target, job["narrow"]) * target.lane_bytes
+                at = job["address"] + row * job["pitch"] + col * pixel
                 for r in range(target.rows):
-                    lane = memory[at + r * target.lane_bytes :][: target.lane_bytes]
+                    source = r % (job["period"] or target.rows)
+                    lane = memory[at + source * target.lane_bytes :][: target.lane_bytes]
                     value = int.from_bytes(lane, "little") & ((1 << target.act_bits) - 1)
                     lanes[r] = value - ((value >> (target.act_bits - 1)) << target.act_bits)
             word = y * width + x
             if pixels > 1:
                 phase = job["phase"] + x % (pixels // 2)
                 word = word // (pixels // 2) * pixels
-                source = [(r // group - phase) % pixels for r in range(target.rows)]
-                lanes = [lanes[source[r] * group + r % group] for r in range(target.rows)]
+                lows = [(r // group - phase) % pixels for r in range(target.rows)]
+                lanes = [lanes[lows[r] * group + r % group] for r in range(target.rows)]
             else:
-                source = [0] * target.rows
-            addresses = [(job["bank_address"] + word + s) % (1 << depth_bits) for s in source]
+                lows = [0] * target.rows
+            addresses = [(job["bank_address"] + word + low) % (1 << depth_bits) for low in lows]
             words.append((addresses, lanes))
     return words
 

@@ -71,7 +71,7 @@ def test_zeros_are_written_on_every_side_asked_for(sides: int) -> None:
     random = Random(sides)
     names = ("pad_top", "pad_bottom", "pad_left", "pad_right")
     pads = {name: (sides >> bit & 1) * (bit + 1) for bit, name in enumerate(names)}
-    job, size = load_job(random, target, 0, rows=2, cols=3, bank_address=5, **pads)
+    job, size = load_job(random, target, 0, rows=2, cols=3, bank_address=5, narrow=0, **pads)
     zeros, _ = load_job(random, target, size, rows=0, cols=2, pad_top=2, pad_bottom=1)
     memory = random.randbytes(256)
     expected = load_words(job, memory, target, 12) + load_words(zeros, memory, target, 12)
@@ -103,7 +103,9 @@ def test_a_pixel_is_written_in_every_cycle_when_the_bus_is_as_wide_as_a_pixel(pa
     dut = LoadUnit(target)
     random = Random(0)
     shape = {"rows": 5, "cols": 6, "pad_top": 1, "pad_left": 0, "pad_right": 2}
-    jobs = [load_job(random, target, 0, **shape, bank_address=0, pack=pack, phase=0)[0]] * 2
+    jobs = [
+        load_job(random, target, 0, **shape, bank_address=0, pack=pack, phase=0, narrow=0)[0]
+    ] * 2
     cycles: list[int] = []
 
     def watch(ctx: Any, cycle: int) -> None:
