@@ -15,8 +15,8 @@ from tilewright.compiler.target import Target
 
 __all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
 
-FIFO_LATENCY = 2
-"""From a beat on the bus to the reader's consumer: through a buffered FIFO."""
+FIFO_LATENCY = 3
+"""From a beat on the bus to the reader's consumer: through a buffered FIFO and a register."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class Reader:
         self._changed.notify()
 
     def process(self) -> Process:
-        """Cut transfers: a burst a cycle, when the one before it has been granted."""
+        """Cut transfers: a burst every two cycles, when the one before it has been granted."""
         kernel = self._kernel
         while True:
             while self._transfer is None:
@@ -118,12 +118,13 @@ class Reader:
             address, beats = self._transfer
             yield kernel.now + 1
             while beats:
+                yield kernel.now + 1  # the burst's length
                 while self._request is not None:
                     yield self._changed
                 room = (4096 - address % 4096) // self._bus
                 length = min(beats, self._longest, room)
-                self._request = (length, kernel.now + 1)
-                kernel.schedule(kernel.now + 1, self._channel.wake.notify)
+                self._request = (length, kernel.now + 2)  # the burst, its room
+                kernel.schedule(kernel.now + 2, self._channel.wake.notify)
                 beats -= length
                 address += length * self._bus
                 yield kernel.now + 1
@@ -164,7 +165,7 @@ class Reader:
 
     def release(self, time: int, beats: int) -> None:
         """`beats` more beats have left the FIFO by `time`."""
-        self._kernel.schedule(time, lambda: self._free(beats))
+        self._kernel.schedule(time + 1, lambda: self._free(beats))  # seen a cycle late
 
     def _free(self, beats: int) -> None:
         self._room += beats

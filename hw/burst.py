@@ -23,7 +23,7 @@ BURST = data.StructLayout({"address": unsigned(ADDRESS_BITS), "length": unsigned
 class BurstSplitter(wiring.Component):
     """Cuts transfers into INCR bursts that are no longer than allowed and never cross 4 KiB.
 
-    One burst every two cycles at most. A transfer of 0 beats gives no burst. `tag` is set on the
+    One burst every two cycles: one to find its length, one to send it. A transfer of 0 beats gives no burst. `tag` is set on the
     last burst of a transfer whose own tag is set.
 
     Parameters
@@ -46,40 +46,49 @@ class BurstSplitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        target = self._target
+        target, longest = self._target, self._longest
         beat_bits = exact_log2(target.bus_bytes)
+        # Counts of beats are held less one, as AXI wants them.
+        idle = Signal(init=1)
         left = Signal(32)
         address = Signal(ADDRESS_BITS)
         tag = Signal()
 
-        # Beats up to the next 4 KiB boundary, at most a burst, at most what is left.
-        page_beats = 4096 // target.bus_bytes
-        room = Signal(range(page_beats + 1))
-        limit = Signal(range(self._longest + 1))
-        take = Signal(range(self._longest + 1))
-        m.d.comb += [
-            room.eq(page_beats - address[beat_bits:12]),
-            limit.eq(Mux(room < self._longest, room, self._longest)),
-            take.eq(Mux(left < limit, left, limit)),
+        # First cycle of a burst: beats up to the next 4 KiB boundary, at most a burst, at most what
+        # is left.
+        sized = Signal()
+        final = Signal()
+        length = Signal(range(self._longest), reset_less=True)
+        room = Signal(12 - beat_bits)
+        ends = Signal()
+        m.d.comb += [room.eq(~address[beat_bits:12]), ends.eq((left <= room) & (left < longest))]
+        m.d.sync += [
+            final.eq(ends),
+            length.eq(Mux(ends, left, Mux(room < longest, room, longest - 1))),
+            sized.eq(~idle),
         ]
 
+        # Second cycle: the burst leaves, or waits until it can.
         free = Signal()
-        m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.i.ready.eq(left == 0)]
+        m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.i.ready.eq(idle)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(idle):
             m.d.sync += [
-                left.eq(self.i.p.beats),
+                idle.eq(~self.i.valid | (self.i.p.beats == 0)),
+                left.eq(self.i.p.beats - 1),
                 address.eq(self.i.p.address),
                 tag.eq(self.i.p.tag),
             ]
-        with m.Elif(free & (left != 0)):
+        with m.Elif(sized & free):
             m.d.sync += [
                 self.o.valid.eq(1),
                 self.o.p.address.eq(address),
-                self.o.p.length.eq(take - 1),
-                self.o.p.tag.eq(tag & (take == left)),
-                left.eq(left - take),
-                address.eq(address + (take << beat_bits)),
+                self.o.p.length.eq(length),
+                self.o.p.tag.eq(tag & final),
+                left.eq(left - length - 1),
+                address.eq(address + ((length + 1) << beat_bits)),
+                sized.eq(0),
+                idle.eq(final),
             ]
         return m

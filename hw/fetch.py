@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
@@ -12,6 +11,7 @@ from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+from tilewright.hw.queue import Queue
 
 __all__ = ["FetchUnit"]
 
@@ -97,7 +97,7 @@ class FetchUnit(wiring.Component):
         queues = []
         for name, opcodes, port in routes:
             width = port.p.shape().size if name != "store" else QUEUED_BITS
-            m.submodules[f"queue_{name}"] = queue = SyncFIFO(width=width, depth=UNIT_QUEUE)
+            m.submodules[f"queue_{name}"] = queue = Queue(width=width, depth=UNIT_QUEUE)
             queues.append((opcodes, queue))
             m.d.comb += [
                 queue.w_data.eq(word[:width]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
@@ -14,6 +13,7 @@ from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.load_rotator import LoadRotator, bank_addresses
 from tilewright.hw.load_writer import LoadWriter
+from tilewright.hw.queue import Queue
 from tilewright.hw.semaphore import Semaphore
 
 __all__ = ["LoadUnit"]
@@ -62,7 +62,7 @@ class LoadUnit(wiring.Component):
         m = Module()
         m.submodules.stored = stored = Semaphore()
         m.submodules.freed = freed = Semaphore()
-        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=INNER_QUEUE)
+        m.submodules.queue = queue = Queue(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.writer = writer = LoadWriter(self._target)
         m.submodules.rotator = rotator = LoadRotator(self._target)
 

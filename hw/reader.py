@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["BurstReader"]
 
@@ -17,7 +18,8 @@ class BurstReader(wiring.Component):
     """Reads transfers in bursts ahead of its consumer, as far as its FIFO has room.
 
     A burst is requested only when the FIFO can take all of it, so data that comes back never
-    waits: readers cannot block each other on the shared data channel.
+    waits: readers cannot block each other on the shared data channel. The FIFO's output goes
+    through registers, as a block RAM's is late.
 
     Parameters
     ----------
@@ -59,28 +61,31 @@ class BurstReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        width = 8 * self._target.bus_bytes
         m.submodules.splitter = splitter = BurstSplitter(self._target, longest=self._longest)
         # One more than promised: a beat on its way to the output register fills two places.
-        m.submodules.fifo = fifo = SyncFIFOBuffered(
-            width=8 * self._target.bus_bytes, depth=self._depth + 1
-        )
+        m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self._depth + 1)
         connect(m, flipped(self.i), splitter.i)
 
+        m.submodules.buffer = buffer = StreamBuffer(width)
+        connect(m, buffer.o, flipped(self.o))
+
+        # Room is compared a cycle ahead; until the request is taken it can only grow.
         room = Signal(range(self._depth + 1), init=self._depth)
-        fits = Signal()
         asked = Signal()
         m.d.comb += [
-            fits.eq(room > splitter.o.p.length),
             self.request.p.eq(splitter.o.p),
-            self.request.valid.eq(splitter.o.valid & fits),
-            splitter.o.ready.eq(self.request.ready & fits),
+            splitter.o.ready.eq(asked),
             asked.eq(self.request.valid & self.request.ready),
             fifo.w_en.eq(self.beat_valid),
             fifo.w_data.eq(self.beat),
-            self.o.valid.eq(fifo.r_rdy),
-            self.o.p.eq(fifo.r_data),
-            fifo.r_en.eq(self.o.ready),
+            buffer.i.valid.eq(fifo.r_rdy),
+            buffer.i.p.eq(fifo.r_data),
+            fifo.r_en.eq(buffer.i.ready),
         ]
         taken = self.o.valid & self.o.ready
-        m.d.sync += room.eq(room + taken - Mux(asked, splitter.o.p.length + 1, 0))
+        m.d.sync += [
+            self.request.valid.eq(splitter.o.valid & ~asked & (room > splitter.o.p.length)),
+            room.eq(room + taken - Mux(asked, splitter.o.p.length + 1, 0)),
+        ]
         return m

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.isa import PARAM_BYTES, Opcode
@@ -18,6 +17,7 @@ from tilewright.hw.lanes import LanePacker
 from tilewright.hw.parameter_loader import ParameterLoader
 from tilewright.hw.pooling import Pooling
 from tilewright.hw.postprocess import PostProcess
+from tilewright.hw.queue import Queue
 from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.stamp_source import StampSource
@@ -82,7 +82,7 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        m.submodules.queue = queue = SyncFIFO(width=QUEUED_BITS, depth=INNER_QUEUE)
+        m.submodules.queue = queue = Queue(width=QUEUED_BITS, depth=INNER_QUEUE)
         m.submodules.parameters = parameters = ParameterLoader(target)
         m.submodules.walker = walker = DrainWalker(target)
         m.submodules.rows = rows = RowTransfers()
@@ -135,7 +135,7 @@ class StoreUnit(wiring.Component):
                 m.next = "IDLE"
         return m
 
-    def _prefetch(self, m: Module, queue: SyncFIFO) -> None:
+    def _prefetch(self, m: Module, queue: Queue) -> None:
         """Ask for a STORE's parameters when its instruction arrives, before any waiting."""
         job = data.View(_STORE, self.i.p[: _STORE.size])
         needs = job.opcode == Opcode.STORE

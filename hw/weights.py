@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -14,6 +13,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.queue import Queue
 
 __all__ = ["WeightsUnit", "weight_row_layout"]
 
@@ -65,7 +65,7 @@ class WeightsUnit(wiring.Component):
         widths = tuple(
             bits * target.cols + offset for offset in (0, _OFFSET_BITS) for bits in containers
         )
-        m.submodules.queue = queue = SyncFIFO(width=_INSTRUCTION.size, depth=INNER_QUEUE)
+        m.submodules.queue = queue = Queue(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths)
 
         m.d.comb += [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.microarchitecture import WRITES_PENDING
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+from tilewright.hw.queue import Queue
 
 __all__ = ["BurstWriter", "beat_layout"]
 
@@ -69,8 +69,8 @@ class BurstWriter(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(
             self._target, longest=self._target.burst_beats
         )
-        m.submodules.lengths = lengths = SyncFIFO(width=8, depth=4)
-        m.submodules.pending = pending = SyncFIFO(width=1, depth=WRITES_PENDING)
+        m.submodules.lengths = lengths = Queue(width=8, depth=4)
+        m.submodules.pending = pending = Queue(width=1, depth=WRITES_PENDING)
         connect(m, flipped(self.i), splitter.i)
 
         # A burst is announced together with its entries in both queues. Once valid, `aw` stays so

@@ -88,10 +88,12 @@ MODULES = [
         "engine_load_unit",
         "load_unit_freed",
         "load_unit_queue",
+        "load_unit_rotator",
         "load_unit_writer",
         "writer_gearbox",
     ),
-    *("engine_reader_fetch", "reader_fetch_fifo", "reader_fetch_splitter"),
+    *("engine_reader_fetch", "reader_fetch_buffer"),
+    *("reader_fetch_fifo", "reader_fetch_splitter"),
     *("engine_reader_load", "reader_load_fifo", "reader_load_splitter"),
     *("engine_reader_params", "reader_params_fifo"),
     *(
