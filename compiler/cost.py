@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler.geometry import Axis, Windows, ranges
+from tilewright.compiler.geometry import PLAIN, Axis, Packing, Windows, ranges
 from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run
 
-__all__ = ["Cut", "Demand", "cut_axis", "demand", "estimate"]
+__all__ = ["Cut", "Demand", "column_counts", "cut_axis", "demand", "estimate", "input_extent"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,20 +39,26 @@ class Demand:
     tile_beats : bus beats of the widest tile's weights
     beats : bus beats of all weights
     segments : STORE passes over the accumulators
-    streamed : channel blocks of each source that all column tiles together load when streaming
+    columns : column tiles
+    streamed : channel blocks of each source that all column tiles together load when streaming,
+        for each number of column tiles that share loads
     resident : channel blocks of each source in all
+    packing : of the words
     calcs : CALC instructions for each `group`
-    live : most groups in use at once in resident mode, for each `group`
+    live : most groups in use at once in resident mode, for each `group` and number of column tiles
+        that share loads
     """
 
     tiles: int
     tile_beats: float
     beats: float
+    packing: Packing
     segments: int
-    streamed: tuple[int, ...]
+    columns: int
+    streamed: dict[int, tuple[int, ...]]
     resident: tuple[int, ...]
     calcs: dict[int, int]
-    live: dict[int, int]
+    live: dict[tuple[int, int], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,24 +87,26 @@ def cut_axis(
     macro: int,
     fill: int,
     sources: tuple[Axis, ...],
+    number: int,
     align: int,
+    packing: Packing = PLAIN,
 ) -> Cut:
-    """Cut outputs `extent` of one axis; loads start at multiples of `align` pixels."""
+    """Cut outputs `extent` of axis `number`; loads start at multiples of `align` pixels."""
+    unit = max(align, packing.size(number))
     outputs, accumulators, fills = [], [], []
     words: list[list[int]] = [[] for _ in sources]
     real: list[list[int]] = [[] for _ in sources]
-    for first, last in ranges(*extent, macro, align):
+    for first, last in ranges(*extent, macro, unit):
         count = 0
-        for a, b in ranges(first, last, fill, align):
-            start, stop = windows.region(a, b)
+        for a, b in ranges(first, last, fill, unit):
+            start, stop = packing.whole(*windows.region(a, b), number)
             outputs.append(b - a)
             accumulators.append(stop - start)
             count += 1
         fills.append(count)
         region = windows.region(first, last)
         for s, axis in enumerate(sources):
-            start, stop = axis.needs(*region)
-            start -= start % align if start > 0 else 0
+            start, stop = input_extent(axis, *region, number, align, packing)
             words[s].append(stop - start)
             real[s].append(max(min(stop, axis.size) - max(start, 0), 0))
     return Cut(
@@ -107,6 +116,19 @@ def cut_axis(
         words=tuple(np.array(w, np.float64) for w in words),
         real=tuple(np.array(r, np.float64) for r in real),
     )
+
+
+def input_extent(
+    axis: Axis, first: int, last: int, number: int, align: int, packing: Packing
+) -> tuple[int, int]:
+    """Input range [start, stop) of accumulators [first, last) along axis `number`.
+
+    In the map it starts at a multiple of `align`.
+    """
+    if packing is not PLAIN:
+        return packing.needs(axis, first, last, number, align)
+    start, stop = axis.needs(first, last)
+    return start - (start % align if start > 0 else 0), stop
 
 
 def group_sizes(work: LayerWork, area: Area) -> list[int]:
@@ -121,26 +143,27 @@ def group_sizes(work: LayerWork, area: Area) -> list[int]:
 def demand(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> Demand:
     """Sum up an area's runs."""
     target = work.target
-    tiles = 0
-    bits = widest = 0
-    streamed = [0] * len(area.sources)
+    tiles = bits = widest = 0
+    packing = runs[0][0].packing
     for column in runs:
         for run in column:
             tile = target.rows * (target.cols * run.container + 16 * run.gather)
             tiles += run.tiles
             bits += tile * run.tiles
             widest = max(widest, tile)
-            streamed[run.source] += run.last - run.first
     calcs, live = {}, {}
     for size in group_sizes(work, area):
-        calcs[size], live[size] = _grouped(runs, size)
-    per_segment = _segments(work)
+        for columns in column_counts(runs):
+            calcs[size], live[size, columns] = _grouped(runs, size, columns)
+        calcs[size] *= packing.pixels
     return Demand(
         tiles=tiles,
         tile_beats=widest / 8 / target.bus_bytes,
         beats=bits / 8 / target.bus_bytes,
-        segments=per_segment,
-        streamed=tuple(streamed),
+        packing=packing,
+        segments=_segments(work) * packing.rows,
+        columns=len(runs),
+        streamed={k: _streamed(runs, len(area.sources), k) for k in column_counts(runs)},
         resident=tuple(source.blocks(target) for source in area.sources),
         calcs=calcs,
         live=live,
@@ -153,10 +176,26 @@ def _segments(work: LayerWork) -> int:
     return len(bounds)
 
 
-def _grouped(runs: tuple[tuple[Run, ...], ...], size: int) -> tuple[int, int]:
+def column_counts(runs: tuple[tuple[Run, ...], ...]) -> tuple[int, ...]:
+    """Numbers of column tiles that may share an accumulator half."""
+    if runs[0][0].packing is not PLAIN:
+        return (1,)
+    return tuple(k for k in (1, 2, 3, 4, 6, 8) if k <= len(runs))
+
+
+def _streamed(runs: tuple[tuple[Run, ...], ...], sources: int, columns: int) -> tuple[int, ...]:
+    """Channel blocks of each source that are loaded if `columns` column tiles share loads."""
+    blocks: list[set[tuple[int, int]]] = [set() for _ in range(sources)]
+    for j, column in enumerate(runs):
+        for run in column:
+            blocks[run.source] |= {(j // columns, b) for b in range(run.first, run.last)}
+    return tuple(map(len, blocks))
+
+
+def _grouped(runs: tuple[tuple[Run, ...], ...], size: int, columns: int) -> tuple[int, int]:
     """CALC steps, and most groups live at once, with `size` blocks a group.
 
-    All groups of a column tile count as live together, since its fills take turns with them.
+    All groups of `columns` column tiles count as live together: their fills take turns with them.
     """
     first: dict[tuple[int, int], int] = {}
     last: dict[tuple[int, int], int] = {}
@@ -164,8 +203,8 @@ def _grouped(runs: tuple[tuple[Run, ...], ...], size: int) -> tuple[int, int]:
     for j, column in enumerate(runs):
         for run in column:
             for q in range(run.first // size, (run.last - 1) // size + 1):
-                first.setdefault((run.source, q), j)
-                last[run.source, q] = j
+                first.setdefault((run.source, q), j // columns)
+                last[run.source, q] = j // columns
                 steps += 1
     change = np.zeros(len(runs) + 1, np.int64)
     for key, j in first.items():
@@ -175,14 +214,48 @@ def _grouped(runs: tuple[tuple[Run, ...], ...], size: int) -> tuple[int, int]:
 
 
 def estimate(
-    target: Target, need: Demand, rows: Cut, cols: Cut, group: int, resident: bool, slots: int
+    target: Target,
+    need: Demand,
+    rows: Cut,
+    cols: Cut,
+    group: int,
+    columns: int,
+    resident: bool,
+    slots: int,
 ) -> tuple[float, str]:
     """Cycles of an area, and whether compute or memory bounds it."""
-    pixels = np.outer(rows.accumulators, cols.accumulators)
+    accumulators = np.outer(rows.accumulators, cols.accumulators)
+    pixels = accumulators / need.packing.pixels
     period = np.maximum(pixels, max(target.min_tile_period, need.tile_beats))
     fills = pixels.size
     calc = float(period.sum()) * need.tiles + fills * need.calcs[group] * STEP_OVERHEAD
-    blocks = need.resident if resident else need.streamed
+    load, read, first = _loading(target, need, rows, cols, group, columns, resident)
+    instructions = fills * (2 * need.calcs[group] + need.segments) * INSTRUCTION_BYTES
+    memory = read + need.beats * fills + instructions / target.bus_bytes
+    row_beats = np.ceil(cols.outputs * target.pixel_bytes / target.bus_bytes)
+    reads = accumulators / rows.outputs[:, None]
+    written = rows.outputs[:, None] * np.maximum(np.maximum(row_beats, reads), ROW_CYCLES)
+    store = float(written.sum()) * need.segments / need.packing.rows
+    store += fills * need.segments * (STORE_OVERHEAD + target.cols)
+    drain = store / fills / max(need.segments, 1) * columns
+    stall = _stall(need, (rows, cols), group, columns, resident, slots, calc, load)
+    busy = max(calc + stall, memory, load, store)
+    array = float(np.maximum(pixels, target.min_tile_period).sum()) * need.tiles
+    bound = "memory" if max(memory, load, store) > array * 1.02 else "compute"
+    return busy + first + drain + TRAFFIC * memory + 2 * READ_LATENCY, bound
+
+
+def _loading(
+    target: Target,
+    need: Demand,
+    rows: Cut,
+    cols: Cut,
+    group: int,
+    columns: int,
+    resident: bool,
+) -> tuple[float, float, float]:
+    """Cycles of all LOADs, bus beats they read, and cycles of the first group."""
+    blocks = need.resident if resident else need.streamed[columns]
     repeat = np.outer(rows.macro_fills, cols.macro_fills)
     load = read = first = 0.0
     for s, count in enumerate(blocks):
@@ -195,17 +268,31 @@ def estimate(
         load += float((one * times).sum()) * count
         read += float((np.outer(rows.real[s], beats) * times).sum()) * count
         first = max(first, float(one.flat[0]) * min(group, count))
-    weights = need.beats * fills
-    instructions = fills * (2 * need.calcs[group] + need.segments) * INSTRUCTION_BYTES
-    memory = read + weights + instructions / target.bus_bytes
-    row_beats = np.ceil(cols.outputs * target.pixel_bytes / target.bus_bytes)
-    reads = pixels / rows.outputs[:, None]
-    written = rows.outputs[:, None] * np.maximum(np.maximum(row_beats, reads), ROW_CYCLES)
-    store = float((written + STORE_OVERHEAD + target.cols).sum()) * need.segments
-    drain = store / fills / max(need.segments, 1)
-    busy = max(calc, memory, load, store)
-    if slots <= (need.live[group] if resident else 1) and repeat.size + (not resident) > 1:
-        busy = max(calc + load, memory, store)
-    array = float(np.maximum(pixels, target.min_tile_period).sum()) * need.tiles
-    bound = "memory" if max(memory, load, store) > array * 1.02 else "compute"
-    return busy + first + drain + TRAFFIC * memory + 2 * READ_LATENCY, bound
+    return load, read, first
+
+
+def _stall(
+    need: Demand,
+    cuts: tuple[Cut, Cut],
+    group: int,
+    columns: int,
+    resident: bool,
+    slots: int,
+    calc: float,
+    load: float,
+) -> float:
+    """Cycles in which the array waits for LOADs that the bank slots do not let run ahead."""
+    if not resident:
+        return load if slots == 1 else 0.0
+    macros = cuts[0].macro_fills.size * cuts[1].macro_fills.size
+    live = need.live[group, columns]
+    groups = macros * sum(-(-blocks // group) for blocks in need.resident)
+    if slots <= live == 1 and groups > slots:
+        return load
+    # The first column tiles of a macro tile find only those blocks that were loaded during the
+    # previous one.
+    one = load / macros
+    passes = math.ceil(need.columns / columns)
+    ahead = min(max(slots - live, 0) / live, 1.0)
+    later = max(one * (1 - ahead) - calc / macros / passes, 0.0)
+    return max(one - calc / macros / passes, 0.0) + (macros - 1) * later

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tilewright.quant.numerics import store_shift
 
-__all__ = ["CONTAINER_CODES", "pack_params", "pack_weights"]
+__all__ = ["CONTAINER_CODES", "pack_compact", "pack_params", "pack_weights"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -22,9 +22,19 @@ def pack_weights(tiles: IntArray, container: int, offsets: IntArray | None = Non
     """
     if offsets is None:
         return _pack_flat(tiles.reshape(-1), container)
-    bits = _bits(tiles, container).reshape(*offsets.shape, -1)
+    return _with_offsets(_bits(tiles, container).reshape(*offsets.shape, -1), offsets)
+
+
+def pack_compact(tiles: IntArray, offsets: IntArray, *, width: int, room: int) -> bytes:
+    """Weight stream of packed `tiles` [n, R, P]: each row's `width`-bit weights in `room` bits."""
+    bits = _bits(tiles, width).reshape(*offsets.shape, -1)
+    spare = np.zeros((*offsets.shape, room - bits.shape[-1]), np.uint8)
+    return _with_offsets(np.concatenate([bits, spare], axis=2), offsets)
+
+
+def _with_offsets(rows: npt.NDArray[np.uint8], offsets: IntArray) -> bytes:
     heads = _bits(offsets[:, :, None], 16).reshape(*offsets.shape, 16)
-    return np.packbits(np.concatenate([heads, bits], axis=2), bitorder="little").tobytes()
+    return np.packbits(np.concatenate([heads, rows], axis=2), bitorder="little").tobytes()
 
 
 def _pack_flat(values: IntArray, container: int) -> bytes:

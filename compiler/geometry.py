@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tilewright.graph.ir import Pool
 
-__all__ = ["Axis", "Piece", "Windows", "ranges"]
+__all__ = ["PLAIN", "Axis", "Packing", "Piece", "Windows", "ranges"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,50 @@ class Axis:
         """Input range [start, stop) that accumulators [first, last) read; may leave the map."""
         start = first * self.stride - self.pad
         return start, start + (last - first - 1) * self.stride + self.dilation * (self.taps - 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Words that hold blocks of `rows` x `cols` pixels."""
+
+    rows: int
+    cols: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a word, P."""
+        return self.rows * self.cols
+
+    @property
+    def code(self) -> int:
+        """The instructions' `pack` field."""
+        return self.pixels.bit_length() - 1
+
+    def size(self, axis: int) -> int:
+        """Pixels of a block along axis 0 (rows) or 1 (columns)."""
+        return (self.rows, self.cols)[axis]
+
+    def whole(self, first: int, last: int, axis: int) -> tuple[int, int]:
+        """[first, last) of one axis, extended to whole blocks."""
+        size = self.size(axis)
+        return first, first + -(-(last - first) // size) * size
+
+    def needs(self, axis: Axis, first: int, last: int, number: int, align: int) -> tuple[int, int]:
+        """Input range for accumulators [first, last) of axis `number`, in whole blocks.
+
+        The range starts at a multiple of `align`, which divides `first`, always equally far before
+        the first pixel needed, since weight tiles depend on that distance.
+        """
+        start, stop = axis.needs(*self.whole(first, last, number))
+        return self.whole(start - self.lead(axis, align), stop, number)
+
+    def lead(self, axis: Axis, align: int) -> int:
+        """Pixels of a range before the first one needed."""
+        return -axis.pad % align
+
+
+PLAIN = Packing(1, 1)
+"""Words of one pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +107,14 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def plain(self) -> bool:
+        """Whether each output is one accumulator."""
+        return self.step == 1 and all(
+            (a, b) == (i, i + 1)
+            for i, (a, b) in enumerate(zip(self.starts, self.stops, strict=True))
+        )
 
     def region(self, first: int, last: int) -> tuple[int, int]:
         """Accumulators [start, stop) that outputs [first, last) read."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.machine import Machine
 from tilewright.compiler.target import Target
-from tilewright.compiler.tiling import column_extent
+from tilewright.compiler.tiling import column_extent, row_extent
 from tilewright.compiler.work import Source
 
 __all__ = ["Group", "Rectangle", "load_instructions", "rectangle"]
@@ -30,6 +33,7 @@ class Rectangle:
     right: int
     height: int
     real_width: int
+    packing: Packing
 
     @property
     def width(self) -> int:
@@ -58,11 +62,11 @@ class Group:
 
 
 def rectangle(
-    source: Source, rows: tuple[int, int], cols: tuple[int, int], target: Target
+    source: Source, rows: tuple[int, int], cols: tuple[int, int], target: Target, packing: Packing
 ) -> Rectangle:
     """Input rectangle of `source` for accumulators `rows` x `cols`."""
-    top, bottom = source.rows.needs(*rows)
-    left, right = column_extent(source, *cols, target)
+    top, bottom = row_extent(source, *rows, packing)
+    left, right = column_extent(source, *cols, target, packing)
     return Rectangle(
         top=top,
         bottom=bottom,
@@ -70,6 +74,7 @@ def rectangle(
         right=right,
         height=source.shape[1],
         real_width=source.shape[2],
+        packing=packing,
     )
 
 
@@ -86,6 +91,12 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
     left, right = _clip(rect.left, rect.right, rect.real_width)
     if left == right:
         return _zeros(machine, base, rect, blocks)
+    if rect.packing is not PLAIN:
+        return [
+            _load_phase(machine, source, group, base, block, row)
+            for block in range(group.first, group.last)
+            for row in range(rect.packing.rows)
+        ]
     whole = first == rect.top and last == rect.bottom
     if whole and blocks > 1 and (last - first == 1 or last - first == rect.height):
         pitch = layout.block_bytes if last - first == 1 else layout.pitch
@@ -103,6 +114,44 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
         )
         for block in range(group.first, group.last)
     ]
+
+
+def _load_phase(
+    machine: Machine, source: Source, group: Group, base: int, block: int, row: int
+) -> int:
+    """Emit the LOAD of every rows-th row of a packed rectangle's channel block, from `row` on."""
+    rect, target = group.rect, machine.target
+    layout = TensorLayout(source.shape, target)
+    step = rect.packing.rows
+    rows = np.arange(rect.top + row, rect.bottom, step)
+    real = rows[(rows >= 0) & (rows < rect.height)]
+    left, right = _clip(rect.left, rect.right, rect.real_width)
+    base += (block - group.first) * rect.words
+    needs = [int(machine.bank_user[base : base + rect.words].max())]
+    address = 0
+    if len(real):
+        first, last = int(real[0]), int(real[-1]) + 1
+        needs.append(machine.writer(source.tensor, block, first, last))
+        address = block * layout.block_bytes + first * layout.pitch + left * target.pixel_bytes
+    cols = right - left
+    beats = -(-cols * target.pixel_bytes // target.bus_bytes)
+    _account(machine, len(real) * max(beats - cols, 0) + len(rows) * rect.width)
+    return machine.emit(
+        Opcode.LOAD,
+        needs,
+        address=machine.addresses[source.tensor] + address,
+        pitch=step * layout.pitch,
+        rows=len(real),
+        cols=cols,
+        row_beats=beats,
+        pad_top=int(np.count_nonzero(rows < 0)) if len(real) else len(rows),
+        pad_bottom=int(np.count_nonzero(rows >= rect.height)) if len(real) else 0,
+        pad_left=left - rect.left,
+        pad_right=rect.right - right,
+        bank_address=base,
+        pack=rect.packing.code,
+        phase=row * rect.packing.cols,
+    )
 
 
 def _zeros(machine: Machine, base: int, rect: Rectangle, blocks: int) -> list[int]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.layout import lane_map
+from tilewright.compiler.packing import packed_runs
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 from tilewright.errors import TilewrightError
@@ -25,8 +27,10 @@ MAX_REPEATS = 1 << 12
 """Most tiles into which a constant that exceeds the weight range is split."""
 
 
-def area_runs(work: LayerWork, area: Area) -> tuple[tuple[Run, ...], ...]:
+def area_runs(work: LayerWork, area: Area, packing: Packing = PLAIN) -> tuple[tuple[Run, ...], ...]:
     """Runs of each column tile, in the order in which they are accumulated."""
+    if packing is not PLAIN:
+        return packed_runs(work, area, packing)
     dense = _dense_parts(work) if area.sources[0].dense else []
     result = []
     for j in range(len(work.columns)):
@@ -286,7 +290,7 @@ def _diagonal_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
     source, rows = area.sources[run.source], work.target.rows
     values = _diagonal_values(work, area, run.source, j)
     tiles = np.zeros((run.last - run.first, rows, work.target.cols), np.int64)
-    used = np.flatnonzero(values)
-    local = work.columns[j][used] - source.offset
-    tiles[local // rows - run.first, local % rows, used] = values[used]
+    block, lane = np.divmod(work.columns[j] - source.offset, rows)
+    used = np.flatnonzero((values != 0) & (block >= run.first) & (block < run.last))
+    tiles[block[used] - run.first, lane[used], used] = values[used]
     return np.repeat(tiles, source.rows.taps * source.cols.taps, axis=0)

@@ -8,10 +8,10 @@ and the unit queues allow, and a fill's stores follow the next fill's first calc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilewright.compiler.encode import CONTAINER_CODES
-from tilewright.compiler.geometry import ranges
+from tilewright.compiler.geometry import PLAIN, Packing, ranges
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.loads import Group, Rectangle, load_instructions, rectangle
 from tilewright.compiler.machine import Machine
@@ -19,7 +19,14 @@ from tilewright.compiler.matrices import area_runs
 from tilewright.compiler.stores import Fill, store_instructions
 from tilewright.compiler.stream import Segment, segments_of
 from tilewright.compiler.target import Target
-from tilewright.compiler.tiling import Plan, acc_margin, choose_plan
+from tilewright.compiler.tiling import (
+    Plan,
+    acc_margin,
+    choose_plan,
+    column_extent,
+    row_extent,
+    unit,
+)
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 
 __all__ = ["Summary", "schedule_layer"]
@@ -38,7 +45,6 @@ class Step:
     last: int
     group: Group
     start: bool
-    stop: bool
     segment: Segment | None
 
 
@@ -62,8 +68,8 @@ def schedule_layer(work: LayerWork, machine: Machine, only: int | None = None) -
     fills = slots = 0
     bounds = []
     for area in work.areas:
-        runs = area_runs(work, area)
-        plan = choose_plan(work, area, runs)
+        plan = choose_plan(work, area)
+        runs = area_runs(work, area, plan.packing)
         bounds.append((plan.cycles, plan.bound))
         steps = []
         for step in _steps(work, area, plan, runs, fills):
@@ -77,64 +83,99 @@ def schedule_layer(work: LayerWork, machine: Machine, only: int | None = None) -
 def _steps(
     work: LayerWork, area: Area, plan: Plan, runs: tuple[tuple[Run, ...], ...], number: int
 ) -> Iterator[Step]:
-    align = work.target.pixel_align
-    margin = acc_margin(area, work.target)
+    units = unit(plan.packing, work.target, 0), unit(plan.packing, work.target, 1)
     macros = [
         (rows, cols)
-        for rows in ranges(*area.rows, plan.macro[0])
-        for cols in ranges(*area.cols, plan.macro[1], align)
+        for rows in ranges(*area.rows, plan.macro[0], units[0])
+        for cols in ranges(*area.cols, plan.macro[1], units[1])
     ]
     for macro_rows, macro_cols in macros:
-        rects = _rectangles(work, area, macro_rows, macro_cols)
+        rects = _rectangles(work, area, plan.packing, macro_rows, macro_cols)
         groups: dict[object, Group] = {}
-        for j, column in enumerate(runs):
-            for rows in ranges(*macro_rows, plan.fill[0]):
-                for cols in ranges(*macro_cols, plan.fill[1], align):
-                    fill = Fill(number, j, rows, cols, margin, area)
-                    number += 1
-                    yield from _fill_steps(plan, fill, column, rects, groups, work.target)
+        for columns in ranges(0, len(runs), plan.columns):
+            for rows in ranges(*macro_rows, plan.fill[0], units[0]):
+                for cols in ranges(*macro_cols, plan.fill[1], units[1]):
+                    fills = _fills(work.target, area, plan, number, columns, rows, cols)
+                    number += len(fills)
+                    yield from _batch_steps(plan, fills, runs, rects, groups, work.target)
+
+
+def _fills(
+    target: Target,
+    area: Area,
+    plan: Plan,
+    number: int,
+    columns: tuple[int, int],
+    rows: tuple[int, int],
+    cols: tuple[int, int],
+) -> list[Fill]:
+    """Fills of one accumulator half: the same outputs of column tiles [first, last)."""
+    fills: list[Fill] = []
+    margin = acc_margin(area, target)
+    base = margin
+    for column in range(*columns):
+        fill = Fill(number + len(fills), number, column, rows, cols, base, area, plan.packing)
+        fills.append(fill)
+        base += fill.accumulators + margin
+    return fills
 
 
 def _rectangles(
-    work: LayerWork, area: Area, rows: tuple[int, int], cols: tuple[int, int]
+    work: LayerWork, area: Area, packing: Packing, rows: tuple[int, int], cols: tuple[int, int]
 ) -> list[Rectangle]:
     region = area.row_windows.region(*rows), area.col_windows.region(*cols)
-    return [rectangle(source, *region, work.target) for source in area.sources]
+    return [rectangle(source, *region, work.target, packing) for source in area.sources]
 
 
-def _fill_steps(
+def _batch_steps(
     plan: Plan,
-    fill: Fill,
-    column: tuple[Run, ...],
+    fills: list[Fill],
+    runs: tuple[tuple[Run, ...], ...],
     rects: list[Rectangle],
     groups: dict[object, Group],
     target: Target,
 ) -> Iterator[Step]:
-    parts: list[tuple[Run, int, int, Segment | None]] = []
+    """Steps of the fills of one accumulator half, which take turns so that they share loads."""
+    queues = [list(_parts(runs[fill.column], plan.group, whole=len(fills) == 1)) for fill in fills]
+    for i in range(max(map(len, queues))):
+        for fill, parts in zip(fills, queues, strict=True):
+            if i >= len(parts):
+                continue
+            run, first, last, head = parts[i]
+            q = first // plan.group
+            resident: object = (run.source, q)
+            key = resident if plan.resident else (fill.batch, i, run.source, first, last)
+            if key not in groups:
+                low, high = first, last
+                if plan.resident:
+                    blocks = fill.area.sources[run.source].blocks(target)
+                    low, high = q * plan.group, min((q + 1) * plan.group, blocks)
+                groups[key] = Group(run.source, low, high, rects[run.source])
+            yield Step(
+                fill=fill,
+                run=run,
+                first=first,
+                last=last,
+                group=groups[key],
+                start=i == 0,
+                segment=head,
+            )
+
+
+def _parts(
+    column: tuple[Run, ...], size: int, whole: bool
+) -> Iterator[tuple[Run, int, int, Segment | None]]:
+    """A column tile's runs in groups of `size` blocks, each with the weights it has to stream.
+
+    One WEIGHTS streams a whole segment, or each part its own if other columns come between.
+    """
     for segment in segments_of(column):
         for r, run in enumerate(segment):
-            for first, last in _chunks(run, plan.group):
-                head = segment if r == 0 and first == run.first else None
-                parts.append((run, first, last, head))
-    for i, (run, first, last, head) in enumerate(parts):
-        q = first // plan.group
-        key: object = (run.source, q) if plan.resident else (fill.number, i)
-        if key not in groups:
-            low, high = first, last
-            if plan.resident:
-                blocks = fill.area.sources[run.source].blocks(target)
-                low, high = q * plan.group, min((q + 1) * plan.group, blocks)
-            groups[key] = Group(run.source, low, high, rects[run.source])
-        yield Step(
-            fill=fill,
-            run=run,
-            first=first,
-            last=last,
-            group=groups[key],
-            start=i == 0,
-            stop=i == len(parts) - 1,
-            segment=head,
-        )
+            for first, last in _chunks(run, size):
+                if not whole:
+                    yield run, first, last, (replace(run, first=first, last=last),)
+                else:
+                    yield run, first, last, segment if r == 0 and first == run.first else None
 
 
 def _chunks(run: Run, size: int) -> Iterator[tuple[int, int]]:
@@ -154,7 +195,7 @@ class _AreaSchedule:
         self.place: dict[int, int] = {}
         self.loaded: dict[int, list[int]] = {}
         self.last_use: dict[int, int] = {}
-        self.pending: Fill | None = None
+        self.pending: list[Fill] = []
         self.pending_half = 0
 
     def emit(self, steps: list[Step]) -> int:
@@ -164,18 +205,23 @@ class _AreaSchedule:
             if id(step.group) not in self.last_use:
                 order.append(step.group)
             self.last_use[id(step.group)] = i
-        ahead = 0
-        slots = 0
+        ahead = slots = 0
+        filled: list[Fill] = []
         for i, step in enumerate(steps):
             while id(step.group) not in self.place:
                 self._load(order[ahead], i - 1)
                 ahead += 1
-            slots += self._calculate(step)
-            if step.start:
+            batch = step.fill.batch
+            opens = i == 0 or steps[i - 1].fill.batch != batch
+            slots += self._calculate(step, opens)
+            if opens:
                 self._drain()
-            if step.stop:
-                self.pending, self.pending_half = step.fill, self.machine.half
+            if step.fill not in filled:
+                filled.append(step.fill)
+            if i + 1 == len(steps) or steps[i + 1].fill.batch != batch:
+                self.pending, self.pending_half = filled, self.machine.half
                 self.machine.half ^= 1
+                filled = []
             while ahead < len(order) and self._room() and self._slot(i - 1) is not None:
                 self._load(order[ahead], i - 1)
                 ahead += 1
@@ -183,9 +229,9 @@ class _AreaSchedule:
         return slots
 
     def _drain(self) -> None:
-        if self.pending is not None:
-            store_instructions(self.machine, self.work, self.pending, self.pending_half)
-            self.pending = None
+        for fill in self.pending:
+            store_instructions(self.machine, self.work, fill, self.pending_half)
+        self.pending = []
 
     def _room(self) -> bool:
         """Whether another load would not hold back the dispatch of the next CALC."""
@@ -214,38 +260,38 @@ class _AreaSchedule:
         source = self.area.sources[group.source]
         self.loaded[id(group)] = load_instructions(self.machine, source, group, base)
 
-    def _calculate(self, step: Step) -> int:
-        """Emit a step's WEIGHTS and CALC; returns the multiply-accumulate slots it takes."""
+    def _calculate(self, step: Step, opens: bool) -> int:
+        """Emit a step's WEIGHTS and CALC; returns the multiply-accumulate slots it takes.
+
+        `opens`: it is the first one of its accumulator half.
+        """
         machine, work, fill = self.machine, self.work, step.fill
         source, rect = self.area.sources[step.run.source], step.group.rect
         if step.segment is not None:
             self._weights(fill.column, step.segment, rect.width)
-        rows, cols = fill.region
-        y = source.rows.needs(*rows)[0] - rect.top
-        x = source.cols.needs(*cols)[0] - rect.left
         base = self.place[id(step.group)]
-        start = base + (step.first - step.group.first) * rect.words + y * rect.width + x
-        pixels = (rows[1] - rows[0]) * (cols[1] - cols[0])
+        walk = _pixel_walk(fill, source, rect, work.target)
+        start = base + (step.first - step.group.first) * rect.words + walk.pop("start")
+        pixels = walk["rows"] * walk["cols"]
         needs = list(self.loaded[id(step.group)])
-        if step.start:
+        if opens:
             needs.append(machine.half_store[machine.half])
         tiles = 0
         for i, shape in enumerate(_tile_loops(step, source, rect)):
             tiles += shape["tiles0"] * shape["tiles1"] * shape["tiles2"]
-            shape["base"] = start + shape.pop("skip")
+            skip = shape.pop("skip")
+            # A packed word's channel groups stand one after the other, as do their accumulators.
+            group = skip if step.run.packing is not PLAIN else 0
             index = machine.emit(
                 Opcode.CALC,
                 needs,
                 half=machine.half,
-                first=int(step.start and i == 0),
+                first=int(step.start and (i == 0 or step.run.packing is not PLAIN)),
                 gather=int(step.run.gather),
                 shift=int(step.run.shift),
-                rows=rows[1] - rows[0],
-                cols=cols[1] - cols[0],
-                row_step=source.rows.stride * rect.width,
-                col_step=source.cols.stride,
-                acc_base=fill.margin,
-                acc_step=1,
+                base=start + skip,
+                acc_base=fill.margin + group,
+                **walk,
                 **shape,
             )
         machine.bank_user[base : base + step.group.words] = index
@@ -264,12 +310,33 @@ class _AreaSchedule:
             tiles=sum(run.tiles for run in segment),
             container=CONTAINER_CODES[segment[0].container],
             gather=int(segment[0].gather),
+            pack=segment[0].packing.code,
         )
 
 
 def _signed(step: int) -> int:
     """A bank step as the 16-bit field takes it (addresses are modulo 2**16)."""
     return (step + 0x8000) % 0x10000 - 0x8000
+
+
+def _pixel_walk(fill: Fill, source: Source, rect: Rectangle, target: Target) -> dict[str, int]:
+    """A CALC's walk over a fill's pixels: fields, and the words to `start` from the rectangle's."""
+    packing = fill.packing
+    (top, bottom), (left, right) = fill.region
+    y = row_extent(source, top, bottom, packing)[0] - rect.top
+    if packing is PLAIN:
+        x = source.cols.needs(left, right)[0] - rect.left
+    else:
+        x = column_extent(source, left, right, target, packing)[0] - rect.left
+    pitch = rect.width // packing.cols
+    return {
+        "start": (y // packing.rows * pitch + x // packing.cols) * packing.pixels,
+        "rows": (bottom - top) // packing.rows,
+        "cols": (right - left) // packing.cols,
+        "row_step": source.rows.stride * pitch * packing.pixels,
+        "col_step": source.cols.stride * packing.pixels,
+        "acc_step": packing.pixels,
+    }
 
 
 def _tile_loops(step: Step, source: Source, rect: Rectangle) -> Iterator[dict[str, int]]:
@@ -284,7 +351,11 @@ def _tile_loops(step: Step, source: Source, rect: Rectangle) -> Iterator[dict[st
             result |= {f"tiles{i}": count, f"step{i}": _signed(words)}
         return result
 
-    if run.gather:
+    if run.packing is not PLAIN:
+        pixels = run.packing.pixels
+        for group in range(pixels):
+            yield loops(group, (run.tiles_per_block // pixels, 0), (1, 0), (1, 0))
+    elif run.gather:
         yield loops(0, (run.tiles_per_block, 0), (1, 0), (blocks, rect.words))
     elif run.repeats == 1:
         yield loops(0, (taps_x, dx), (taps_y, dy), (blocks, rect.words))

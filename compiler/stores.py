@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tilewright.compiler.geometry import Piece
+from tilewright.compiler.geometry import PLAIN, Packing, Piece
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.machine import Machine
@@ -20,25 +20,34 @@ class Fill:
     Attributes
     ----------
     number : counts the layer's fills from 0
+    batch : number of the first of the fills with which it shares an accumulator half
     margin : accumulators left free before the first one
     calcs : instructions that fill it, as they are emitted
     """
 
     number: int
+    batch: int
     column: int
     rows: tuple[int, int]
     cols: tuple[int, int]
     margin: int
     area: Area
+    packing: Packing
     calcs: list[int] = field(default_factory=list)
 
     @property
     def region(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Accumulator rows and columns that the outputs read."""
+        """Accumulator rows and columns that the outputs read, in whole packed words."""
         return (
-            self.area.row_windows.region(*self.rows),
-            self.area.col_windows.region(*self.cols),
+            self.packing.whole(*self.area.row_windows.region(*self.rows), 0),
+            self.packing.whole(*self.area.col_windows.region(*self.cols), 1),
         )
+
+    @property
+    def accumulators(self) -> int:
+        """Accumulators that it takes, without the margin."""
+        (top, bottom), (left, right) = self.region
+        return (bottom - top) * (right - left)
 
 
 def store_instructions(machine: Machine, work: LayerWork, fill: Fill, half: int) -> None:
@@ -47,6 +56,11 @@ def store_instructions(machine: Machine, work: LayerWork, fill: Fill, half: int)
     Pieces go from right to left: a piece that does not start at a bus-aligned pixel also covers
     the pixels before it, and the piece to its left then writes those.
     """
+    if fill.packing is not PLAIN:
+        for row in range(min(fill.packing.rows, fill.rows[1] - fill.rows[0])):
+            for part in _lane_parts(work, fill.column):
+                _store_phase(machine, work, fill, half, row, *part)
+        return
     windows = fill.area.row_windows, fill.area.col_windows
     for cols in reversed(windows[1].pieces(*fill.cols)):
         for rows in windows[0].pieces(*fill.rows):
@@ -67,6 +81,43 @@ def _lane_parts(work: LayerWork, j: int) -> list[tuple[int, int, int]]:
     return parts
 
 
+def _store_phase(
+    machine: Machine,
+    work: LayerWork,
+    fill: Fill,
+    half: int,
+    row: int,
+    block: int,
+    first: int,
+    last: int,
+) -> None:
+    """Store every rows-th output row of a packed fill, from its row `row` on."""
+    target, packing = work.target, fill.packing
+    layout = TensorLayout(work.shape, target)
+    _, (left, right) = fill.region
+    top = fill.rows[0] + row
+    _emit(
+        machine,
+        work,
+        fill,
+        half,
+        (block, first, last),
+        fill.rows,
+        address=block * layout.block_bytes + top * layout.pitch + fill.cols[0] * target.pixel_bytes,
+        pitch=packing.rows * layout.pitch,
+        rows=len(range(top, fill.rows[1], packing.rows)),
+        cols=fill.cols[1] - fill.cols[0],
+        acc_base=fill.margin,
+        acc_row_step=(right - left) * packing.rows,
+        acc_col_step=packing.pixels,
+        win_rows=1,
+        win_cols=1,
+        win_row_step=0,
+        pack=packing.code,
+        phase=row * packing.cols,
+    )
+
+
 def _store(
     machine: Machine,
     work: LayerWork,
@@ -78,7 +129,7 @@ def _store(
     first: int,
     last: int,
 ) -> None:
-    target, fixed = work.target, work.fixed
+    target = work.target
     layout = TensorLayout(work.shape, target)
     (top, _), (left, right) = fill.region
     width = right - left
@@ -86,22 +137,49 @@ def _store(
     count = cols.last - cols.first + extra
     acc_base = fill.margin + (rows.start - top) * width + (cols.start - left) - extra * cols.step
     address = block * layout.block_bytes + rows.first * layout.pitch
-    index = machine.emit(
-        Opcode.STORE,
-        [fill.calcs[-1]],
-        half=half,
-        params=machine.constants.params(work, fill.column),
-        address=machine.addresses[work.name] + address + (cols.first - extra) * target.pixel_bytes,
+    _emit(
+        machine,
+        work,
+        fill,
+        half,
+        (block, first, last),
+        (rows.first, rows.last),
+        address=address + (cols.first - extra) * target.pixel_bytes,
         pitch=layout.pitch,
         rows=rows.last - rows.first,
         cols=count,
-        row_beats=-(-count * target.pixel_bytes // target.bus_bytes),
         acc_base=acc_base,
         acc_row_step=rows.step * width,
         acc_col_step=cols.step,
         win_rows=rows.length,
         win_cols=cols.length,
         win_row_step=width,
+    )
+
+
+def _emit(
+    machine: Machine,
+    work: LayerWork,
+    fill: Fill,
+    half: int,
+    lanes: tuple[int, int, int],
+    written: tuple[int, int],
+    *,
+    address: int,
+    cols: int,
+    **fields: int,
+) -> None:
+    """Emit a STORE of `lanes` (block, first, last) within output rows `written`."""
+    target, fixed = work.target, work.fixed
+    block, first, last = lanes
+    index = machine.emit(
+        Opcode.STORE,
+        [fill.calcs[-1]],
+        half=half,
+        params=machine.constants.params(work, fill.column),
+        address=machine.addresses[work.name] + address,
+        cols=cols,
+        row_beats=-(-cols * target.pixel_bytes // target.bus_bytes),
         pool_sum=int(work.pool_sum),
         lo=fixed.lo,
         hi=fixed.hi,
@@ -111,7 +189,7 @@ def _store(
         src_lane=first - fill.column * target.cols,
         dst_lane=first - block * target.rows,
         lanes=last - first,
+        **fields,
     )
     machine.half_store[half] = index
-    stores = machine.writers.setdefault(work.name, {}).setdefault(block, [])
-    stores.append((rows.first, rows.last, index))
+    machine.writers.setdefault(work.name, {}).setdefault(block, []).append((*written, index))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tilewright.compiler.encode import pack_params, pack_weights
+from tilewright.compiler.encode import pack_compact, pack_params, pack_weights
+from tilewright.compiler.geometry import PLAIN
 from tilewright.compiler.isa import PARAM_BYTES
 from tilewright.compiler.matrices import run_taps, run_tiles
+from tilewright.compiler.packing import packed_offsets, packed_tiles
 from tilewright.compiler.work import Area, LayerWork, Run
 
 __all__ = ["ALIGNMENT", "Constants", "Segment", "segments_of"]
@@ -22,8 +24,9 @@ def segments_of(runs: tuple[Run, ...]) -> list[Segment]:
     """Consecutive runs with one container and one kind of addressing."""
     result: list[Segment] = []
     for run in runs:
-        key = (run.gather, run.container)
-        if result and (result[-1][0].gather, result[-1][0].container) == key:
+        key = (run.gather, run.container, run.packing)
+        last = result[-1][0] if result else None
+        if last and (last.gather, last.container, last.packing) == key:
             result[-1] = (*result[-1], run)
         else:
             result.append((run,))
@@ -85,6 +88,15 @@ class Constants:
 
 
 def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int) -> bytes:
+    packing = segment[0].packing
+    if packing is not PLAIN:
+        assert len(segment) == 1
+        return pack_compact(
+            packed_tiles(work, area, j, packing),
+            packed_offsets(work, area, packing, pitch),
+            width=max(work.target.weight_containers),
+            room=work.target.cols * segment[0].container,
+        )
     tiles = np.concatenate([run_tiles(work, area, j, run) for run in segment])
     if not segment[0].gather:
         return pack_weights(tiles, segment[0].container)

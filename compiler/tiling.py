@@ -11,13 +11,23 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tilewright.compiler.cost import Cut, Demand, cut_axis, demand, estimate
-from tilewright.compiler.geometry import Windows, ranges
+from tilewright.compiler.cost import (
+    Cut,
+    Demand,
+    column_counts,
+    cut_axis,
+    demand,
+    estimate,
+    input_extent,
+)
+from tilewright.compiler.geometry import PLAIN, Packing, Windows, ranges
+from tilewright.compiler.matrices import area_runs
+from tilewright.compiler.packing import packings
 from tilewright.compiler.target import Target
-from tilewright.compiler.work import Area, LayerWork, Run, Source
+from tilewright.compiler.work import Area, LayerWork, Source
 from tilewright.errors import TilewrightError
 
-__all__ = ["Plan", "acc_margin", "choose_plan", "column_extent"]
+__all__ = ["Plan", "acc_margin", "choose_plan", "column_extent", "row_extent", "unit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,8 @@ class Plan:
     Attributes
     ----------
     macro, fill : outputs (rows, columns) of a macro tile and of an accumulator fill
+    columns : column tiles whose fills share an accumulator half and take turns with each block
+    packing : of the bank words and accumulators
     group : channel blocks loaded and computed in one step
     resident : groups stay in the banks for all fills of a macro tile
     slot_words, slots : the banks are used as `slots` slots of `slot_words` words
@@ -36,6 +48,8 @@ class Plan:
 
     macro: tuple[int, int]
     fill: tuple[int, int]
+    columns: int
+    packing: Packing
     group: int
     resident: bool
     slot_words: int
@@ -57,15 +71,24 @@ def acc_margin(area: Area, target: Target) -> int:
     return (align - 1) * area.col_windows.step
 
 
-def column_extent(source: Source, first: int, last: int, target: Target) -> tuple[int, int]:
+def row_extent(source: Source, first: int, last: int, packing: Packing) -> tuple[int, int]:
+    """Input rows [start, stop) of accumulators [first, last)."""
+    return input_extent(source.rows, first, last, 0, 1, packing)
+
+
+def column_extent(
+    source: Source, first: int, last: int, target: Target, packing: Packing
+) -> tuple[int, int]:
     """Input columns [start, stop) of accumulators [first, last), starting bus-aligned in the map."""
-    start, stop = source.cols.needs(first, last)
-    if start > 0:
-        start -= start % target.pixel_align
-    return start, stop
+    return input_extent(source.cols, first, last, 1, target.pixel_align, packing)
 
 
-def choose_plan(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> Plan:
+def unit(packing: Packing, target: Target, axis: int) -> int:
+    """Outputs of which macro tiles and fills hold whole multiples, except at the map's end."""
+    return max(packing.size(axis), target.pixel_align if axis else 1)
+
+
+def choose_plan(work: LayerWork, area: Area) -> Plan:
     """Cheapest tiling of an area.
 
     Raises
@@ -73,13 +96,15 @@ def choose_plan(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) 
     TilewrightError
         If not even the smallest tile fits the target's buffers.
     """
-    need = demand(work, area, runs)
-    cuts = _Cuts(area, work.target)
     best: Plan | None = None
-    for macro, fill in _candidates(work, area):
-        for plan in _plans(work, area, need, cuts, macro, fill):
-            if best is None or plan.cycles < best.cycles:
-                best = plan
+    for packing in packings(work, area):
+        runs = area_runs(work, area, packing)
+        need = demand(work, area, runs)
+        cuts = _Cuts(area, work.target, packing)
+        for macro, fill, columns in _candidates(work, area, packing, column_counts(runs)):
+            for plan in _plans(work, area, need, cuts, macro, fill, columns):
+                if best is None or plan.cycles < best.cycles:
+                    best = plan
     if best is None:
         raise TilewrightError(_too_small(work, area))
     return best
@@ -97,21 +122,28 @@ def _divisions(extent: int, align: int) -> list[int]:
         parts = parts + 1 if parts < 5 else parts * 3 // 2
 
 
-def _candidates(work: LayerWork, area: Area) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Macro and fill sizes whose fills fit the accumulators."""
+def _candidates(
+    work: LayerWork, area: Area, packing: Packing, counts: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, int], tuple[int, int], int]]:
+    """Macro and fill sizes, and numbers of column tiles, whose fills fit the accumulators."""
     target = work.target
-    align = target.pixel_align
-    heights = _divisions(area.rows[1] - area.rows[0], 1)
+    row_unit, align = unit(packing, target, 0), unit(packing, target, 1)
+    heights = _divisions(area.rows[1] - area.rows[0] + area.rows[0] % row_unit, row_unit)
     # An area that does not start aligned is cut as if it did, so its extent grows.
     widths = _divisions(area.cols[1] - area.cols[0] + area.cols[0] % align, align)
-    limit = target.acc_depth - acc_margin(area, target)
+    margin = acc_margin(area, target)
     for width in widths:
-        cols = _most(area.col_windows, area.cols, width, align)
-        fitting = [h for h in heights if _most(area.row_windows, area.rows, h, 1) * cols <= limit]
-        for height in fitting[:3]:
-            for macro_width in {widths[0], width}:
-                for macro_height in _multiples(height, heights[0]):
-                    yield (macro_height, macro_width), (height, width)
+        cols = packing.whole(0, _most(area.col_windows, area.cols, width, align), 1)[1]
+        sizes = {
+            h: packing.whole(0, _most(area.row_windows, area.rows, h, row_unit), 0)[1] * cols
+            for h in heights
+        }
+        for columns in counts:
+            fitting = [h for h in heights if columns * (sizes[h] + margin) <= target.acc_depth]
+            for height in fitting[: 3 if columns == 1 else 2]:
+                for macro_width in {widths[0], width}:
+                    for macro_height in _multiples(height, heights[0]):
+                        yield (macro_height, macro_width), (height, width), columns
 
 
 def _multiples(size: int, extent: int) -> list[int]:
@@ -136,8 +168,8 @@ def _most(windows: Windows, extent: tuple[int, int], size: int, align: int) -> i
 class _Cuts:
     """Cuts of both axes of an area, each computed once."""
 
-    def __init__(self, area: Area, target: Target) -> None:
-        self._area, self._align = area, target.pixel_align
+    def __init__(self, area: Area, target: Target, packing: Packing) -> None:
+        self._area, self._align, self._packing = area, target.pixel_align, packing
         self._known: dict[tuple[int, int, int], Cut] = {}
 
     def get(self, axis: int, macro: int, fill: int) -> Cut:
@@ -148,7 +180,9 @@ class _Cuts:
             windows, extent = (area.row_windows, area.rows), (area.col_windows, area.cols)
             sources = tuple(s.cols if axis else s.rows for s in area.sources)
             align = self._align if axis else 1
-            self._known[key] = cut_axis(*(windows, extent)[axis], macro, fill, sources, align)
+            self._known[key] = cut_axis(
+                *(windows, extent)[axis], macro, fill, sources, axis, align, self._packing
+            )
         return self._known[key]
 
 
@@ -159,22 +193,26 @@ def _plans(
     cuts: _Cuts,
     macro: tuple[int, int],
     fill: tuple[int, int],
+    columns: int,
 ) -> Iterator[Plan]:
     target = work.target
     rows = cuts.get(0, macro[0], fill[0])
     cols = cuts.get(1, macro[1], fill[1])
     words = [int(r.max() * c.max()) for r, c in zip(rows.words, cols.words, strict=True)]
     blocks = [source.blocks(target) for source in area.sources]
-    for group, live in need.live.items():
+    for group in need.calcs:
+        live = need.live[group, columns]
         slot = max(w * min(group, b) for w, b in zip(words, blocks, strict=True))
         slots = target.act_depth // slot
         for resident in (True, False):
             if slots < (live if resident else 1):
                 continue
-            cycles, bound = estimate(target, need, rows, cols, group, resident, slots)
+            cycles, bound = estimate(target, need, rows, cols, group, columns, resident, slots)
             yield Plan(
                 macro=macro,
                 fill=fill,
+                columns=columns,
+                packing=need.packing,
                 group=group,
                 resident=resident,
                 slot_words=slot,
@@ -186,7 +224,7 @@ def _plans(
 
 def _too_small(work: LayerWork, area: Area) -> str:
     target = work.target
-    cuts = _Cuts(area, target)
+    cuts = _Cuts(area, target, PLAIN)
     rows, cols = cuts.get(0, 1, 1), cuts.get(1, target.pixel_align, target.pixel_align)
     needed = int(rows.accumulators.max() * cols.accumulators.max()) + acc_margin(area, target)
     if needed > target.acc_depth:

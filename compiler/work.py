@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler.geometry import Axis, Windows
+from tilewright.compiler.geometry import PLAIN, Axis, Packing, Windows
 from tilewright.compiler.layout import lane_map
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
@@ -71,8 +71,9 @@ class Area:
 class Run:
     """Weight tiles of one column tile over consecutive channel blocks [first, last) of a source.
 
-    Tiles are ordered block, kernel row, kernel column, repeat; a gathered run has one block and
-    packs several taps into a tile. The sums of a `shift` run count 2**Target.sum_shift times.
+    Tiles are ordered block, kernel row, kernel column, repeat. A gathered run has one block and
+    takes several taps into a tile; a packed one does so for several pixels, and its tiles are
+    ordered by channel group. The sums of a `shift` run count 2**Target.sum_shift times.
     """
 
     source: int
@@ -82,6 +83,7 @@ class Run:
     repeats: int
     container: int
     tiles_per_block: int
+    packing: Packing = PLAIN
     shift: bool = False
 
     @property
