@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tilewright.compiler.registers import ID_WORD, REGISTERS, VERSION_WORD, offset
+from tilewright.compiler.capabilities import capability_words
+from tilewright.compiler.registers import (
+    ACTIVITY,
+    FAULT_FIELDS,
+    REGISTERS,
+    WATCHDOG_BITS,
+    Status,
+    Unit,
+    offset,
+)
 from tilewright.compiler.target import Target
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS
+from tilewright.hw.burst_log import BUS_FAULT
 
 __all__ = ["COUNTERS", "Control"]
 
@@ -19,10 +29,11 @@ COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 class Control(wiring.Component):
     """The register file, and what the host starts and stops with it.
 
-    A run begins with `clear` for one cycle, which resets every unit, and then `start`. A fault
-    (illegal instruction, bus error) or a soft reset in a run first halts the bus, waits until no
-    burst is under way, and then clears the units; the configuration stays. It cannot be written
-    while a run lasts.
+    A run begins with `clear` for one cycle, which resets every unit, and then `start`. It ends by
+    FINISH, a fault (illegal instruction, bus error, watchdog) or a soft reset; either first halts
+    the bus, waits until no burst is under way, and then clears the units; the configuration stays.
+    It cannot be written while a run lasts. If the bus never answers, the watchdog raises the
+    interrupt, but the accelerator stays busy: only a reset of both helps then.
 
     Members
     -------
@@ -32,8 +43,14 @@ class Control(wiring.Component):
         To the units and the bus.
     quiet : ``In(1)``
         No burst is under way.
-    finished, illegal, read_error, write_error : ``In(1)``
-        From the units and the bus.
+    finished : ``In(1)``
+        FINISH is done.
+    illegal, reason, number : ``In``
+        From the fetch unit.
+    read_fault, read_unit, write_fault : ``In``
+        Bus errors; the address may come a cycle after the error.
+    progress, activity : ``In``
+        What the watchdog and the ACTIVITY register look at.
     base, instructions, count : ``Out(32)``
         Registers for the units.
     cycles, busy_cycles : ``Out(32)``
@@ -59,8 +76,13 @@ class Control(wiring.Component):
                 "quiet": In(1),
                 "finished": In(1),
                 "illegal": In(1),
-                "read_error": In(1),
-                "write_error": In(1),
+                "reason": In(8),
+                "number": In(32),
+                "read_fault": In(BUS_FAULT),
+                "read_unit": In(range(len(Unit))),
+                "write_fault": In(BUS_FAULT),
+                "progress": In(1),
+                "activity": In(len(ACTIVITY)),
                 "base": Out(32),
                 "instructions": Out(32),
                 "count": Out(32),
@@ -74,7 +96,7 @@ class Control(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         done = Signal()
-        status = Signal(2)
+        status = Signal(Status)
         idle = Signal()
         soft_reset = Signal()
         start_wanted = Signal()
@@ -83,44 +105,111 @@ class Control(wiring.Component):
             soft_reset.eq(self._written("CTRL") & self.write_strobe[0] & self.write_data[4]),
         ]
         done_now, error_now = Signal(), Signal()
+        finishing = Signal()
+        reported = Signal()  # the interrupt has been raised, though the bus is not quiet
+        watchdog = Signal(WATCHDOG_BITS)
+        running, halting = Signal(), Signal()
+        expired = self._expired(m, watchdog, running | halting)
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
                 with m.If(start_wanted & ~soft_reset):
                     m.d.comb += self.clear.eq(1)
-                    m.d.sync += [done.eq(0), status.eq(0)]
+                    m.d.sync += [done.eq(0), status.eq(Status.GOOD)]
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
+                m.d.sync += [finishing.eq(0), reported.eq(0)]
                 m.next = "RUN"
                 with m.If(soft_reset):
                     m.next = "HALT"
             with m.State("RUN"):
-                fault = self.illegal | self.read_error | self.write_error
-                with m.If(soft_reset):
+                faults = (
+                    (Status.ILLEGAL, self.illegal),
+                    (Status.READ_ERROR, self.read_fault.error),
+                    (Status.WRITE_ERROR, self.write_fault.error),
+                    (Status.WATCHDOG, expired),
+                )
+                with m.If(soft_reset | self.finished | Cat(fault for _, fault in faults).any()):
                     m.next = "HALT"
-                with m.Elif(fault):
-                    m.d.sync += status.eq(Mux(self.illegal, 1, Mux(self.read_error, 2, 3)))
-                    m.next = "HALT"
-                with m.Elif(self.finished):
-                    m.d.comb += done_now.eq(1)
-                    m.d.sync += done.eq(1)
-                    m.next = "IDLE"
+                with m.If(~soft_reset):
+                    m.d.sync += finishing.eq(self.finished)
+                    for code, fault in reversed(faults):  # the first one wins
+                        with m.If(fault):
+                            m.d.sync += [status.eq(code), finishing.eq(0)]
             with m.State("HALT"):
                 m.d.comb += self.halt.eq(1)
                 with m.If(self.quiet):
-                    m.d.comb += [self.clear.eq(1), error_now.eq(status != 0)]
+                    failed = status != Status.GOOD
+                    m.d.comb += [
+                        self.clear.eq(1),
+                        done_now.eq(finishing & ~failed),
+                        error_now.eq(failed & ~reported),
+                    ]
+                    m.d.sync += done.eq(done_now)
                     m.next = "IDLE"
-        running = Signal()
-        m.d.comb += running.eq(fsm.ongoing("RUN"))
-        counters = self._counters(m, running)
-        self._registers(m, done, idle, status, done_now, error_now, counters)
+                with m.Elif(expired & ~reported):
+                    m.d.comb += error_now.eq(1)
+                    m.d.sync += reported.eq(1)
+                    with m.If(status == Status.GOOD):
+                        m.d.sync += status.eq(Status.WATCHDOG)
+        m.d.comb += [running.eq(fsm.ongoing("RUN")), halting.eq(fsm.ongoing("HALT"))]
+        values = {
+            "CTRL": Cat(~idle, done, idle),
+            "STATUS": status,
+            "WATCHDOG": watchdog,
+            **self._fault(m, status, error_now, running),
+            **self._counters(m, running),
+            **capability_words(self._target),
+        }
+        self._registers(m, idle, Cat(done_now, error_now), values)
         return m
+
+    def _expired(self, m: Module, watchdog: Signal, counts: Value) -> Signal:
+        """Whether nothing has moved for as many cycles as `watchdog` says."""
+        left = Signal(WATCHDOG_BITS)
+        expired = Signal()
+        with m.If(self.progress | expired | ~counts):
+            m.d.sync += left.eq(watchdog)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += expired.eq((left == 0) & (watchdog != 0) & counts & ~self.progress)
+        return expired
+
+    def _fault(
+        self, m: Module, status: Signal, error_now: Signal, running: Signal
+    ) -> dict[str, Value]:
+        """Registers that say what went wrong, kept from the fault to the next start."""
+        unit, response, reason = (
+            Signal(w, name=f"fault_{n}") for n, (_, w) in FAULT_FIELDS.items()
+        )
+        address, activity = Signal(32, name="fault_address"), Signal.like(self.activity)
+        with m.If(self.start):
+            m.d.sync += [unit.eq(Unit.NONE), response.eq(0), reason.eq(0), address.eq(0)]
+        with m.If(error_now), m.Switch(status):
+            with m.Case(Status.ILLEGAL):
+                m.d.sync += [unit.eq(Unit.FETCH), reason.eq(self.reason), address.eq(self.number)]
+            for code, fault, who in (
+                (Status.READ_ERROR, self.read_fault, self.read_unit),
+                (Status.WRITE_ERROR, self.write_fault, Unit.STORE),
+            ):
+                with m.Case(code):
+                    m.d.sync += [
+                        unit.eq(who),
+                        response.eq(fault.response),
+                        address.eq(fault.address),
+                    ]
+        with m.If(running | self.start):
+            m.d.sync += activity.eq(Mux(running, self.activity, 0))
+        places = zip(FAULT_FIELDS.values(), (unit, response, reason), strict=True)
+        word = Signal(32)
+        m.d.comb += [word[first : first + width].eq(x) for (first, width), x in places]
+        return {"FAULT": word, "FAULT_ADDRESS": address, "ACTIVITY": activity}
 
     def _written(self, name: str) -> Signal:
         return self.write_enable & (self.write_address == offset(name))
 
-    def _counters(self, m: Module, running: Signal) -> dict[str, Signal]:
+    def _counters(self, m: Module, running: Signal) -> dict[str, Value]:
         counters = {name: Signal(32, name=name.lower()) for name in COUNTERS}
         events = (running, *(running & event for event in self.events))
         for counter, event in zip(counters.values(), events, strict=True):
@@ -135,20 +224,12 @@ class Control(wiring.Component):
         return counters
 
     def _registers(
-        self,
-        m: Module,
-        done: Signal,
-        idle: Signal,
-        status: Signal,
-        done_now: Signal,
-        error_now: Signal,
-        counters: dict[str, Signal],
+        self, m: Module, idle: Signal, raised: Value, values: dict[str, Value | int]
     ) -> None:
-        target = self._target
+        """The registers that the host writes; `values` are those that it can only read."""
         global_enable = Signal()
         enabled, pending = Signal(2), Signal(2)
         strobes = self.write_strobe
-        raised = Cat(done_now, error_now)
         acknowledged = Mux(self._written("ISR") & strobes[0], self.write_data[:2], 0)
         m.d.sync += pending.eq((pending & ~acknowledged) | raised)
         m.d.comb += self.irq.eq(global_enable & (enabled & pending).any())
@@ -160,31 +241,15 @@ class Control(wiring.Component):
             "MEM_BASE": self.base,
             "INSTRUCTIONS": self.instructions,
             "COUNT": self.count,
+            "WATCHDOG": values["WATCHDOG"],
         }
         for name, register in words.items():
-            for byte in range(4):
+            for byte in range(len(register) // 8):
                 with m.If(self._written(name) & strobes[byte] & idle):
                     m.d.sync += register.word_select(byte, 8).eq(
                         self.write_data.word_select(byte, 8)
                     )
-        values = {
-            "CTRL": Cat(~idle, done, idle),
-            "GIE": global_enable,
-            "IER": enabled,
-            "ISR": pending,
-            "STATUS": status,
-            "ID": ID_WORD,
-            "VERSION": VERSION_WORD,
-            "ARRAY": target.cols << 16 | target.rows,
-            "WIDTHS": target.bus_bytes << 24
-            | target.acc_bits << 16
-            | target.weight_bits << 8
-            | target.act_bits,
-            "DEPTHS": (target.acc_depth - 1) << 16 | (target.act_depth - 1),
-            "FINGERPRINT": int(target.fingerprint[-8:], 16),
-            **words,
-            **counters,
-        }
+        values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **words, **values}
         with m.Switch(self.read_address):
             for register in REGISTERS:
                 with m.Case(register.offset):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.microarchitecture import BANK_LATENCY
+from tilewright.compiler.registers import ACTIVITY, Unit
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
 from tilewright.hw.banks import ActivationBanks
 from tilewright.hw.burst import BURST
+from tilewright.hw.burst_log import BUS_FAULT
 from tilewright.hw.calc import CalcUnit
 from tilewright.hw.control import COUNTERS
 from tilewright.hw.fetch import FetchUnit
@@ -36,10 +38,18 @@ class Engine(wiring.Component):
         Memory base, first instruction's byte offset, number of instructions.
     cycles, busy_cycles : ``In(32)``
         Counters for stamps.
-    ar, r_valid, r_data, r_last : AXI read channels
-    aw, w, w_last, b_valid : AXI write channels
+    ar, r_valid, r_data, r_last, r_resp : AXI read channels
+    aw, w, w_last, b_valid, b_resp : AXI write channels
     halt, quiet : stop starting bursts; none is under way
     finished, illegal : ``Out(1)``
+    reason, number : ``Out(8)``, ``Out(32)``
+        With `illegal`: why, and which instruction.
+    read_fault, read_unit, write_fault : ``Out``
+        Bus errors.
+    progress : ``Out(1)``
+        Something moves; a cycle late.
+    activity : ``Out``
+        Bits of `ACTIVITY`; a cycle late.
     events : ``Out``
         For the counters, in the order of `COUNTERS` after CYCLES.
     """
@@ -58,14 +68,23 @@ class Engine(wiring.Component):
                 "r_valid": In(1),
                 "r_data": In(8 * target.bus_bytes),
                 "r_last": In(1),
+                "r_resp": In(2),
                 "aw": Out(stream.Signature(BURST)),
                 "w": Out(stream.Signature(beat_layout(target))),
                 "w_last": Out(1),
                 "b_valid": In(1),
+                "b_resp": In(2),
                 "halt": In(1),
                 "quiet": Out(1),
                 "finished": Out(1),
                 "illegal": Out(1),
+                "reason": Out(8),
+                "number": Out(32),
+                "read_fault": Out(BUS_FAULT),
+                "read_unit": Out(range(len(Unit))),
+                "write_fault": Out(BUS_FAULT),
+                "progress": Out(1),
+                "activity": Out(len(ACTIVITY)),
                 "events": Out(len(COUNTERS) - 1),
             }
         )
@@ -89,6 +108,8 @@ class Engine(wiring.Component):
             fetch.address.eq(self.base + self.instructions),
             fetch.count.eq(self.count),
             self.illegal.eq(fetch.illegal),
+            self.reason.eq(fetch.reason),
+            self.number.eq(fetch.number),
             self.finished.eq(store.finished),
             store.cycles.eq(self.cycles),
             store.busy_cycles.eq(self.busy_cycles),
@@ -109,7 +130,43 @@ class Engine(wiring.Component):
                 self.w.valid & self.w.ready,
             )
         )
+        self._progress(m, load, calc, store)
+        self._activity(
+            m,
+            {
+                "fetch_reads": ~fetch.transfer.ready,
+                "fetch_blocked": fetch.blocked,
+                "load_waits_store": load.wait_store,
+                "load_waits_calc": load.wait_calc,
+                "load_writes": load.writing,
+                "weights_active": weights.busy,
+                "calc_waits_load": calc.wait_load,
+                "calc_waits_store": calc.wait_store,
+                "calc_waits_weights": calc.wait_weights,
+                "store_waits_params": store.wait_params,
+                "store_waits_calc": store.wait_calc,
+                "store_drains": store.busy,
+                "store_waits_writes": store.wait_writes,
+                "reads_under_way": ~arbiter.idle,
+                "writes_under_way": ~writer.quiet,
+            },
+        )
         return m
+
+    def _progress(self, m: Module, load: LoadUnit, calc: CalcUnit, store: StoreUnit) -> None:
+        """What the watchdog takes for progress: a beat, a response, a bank word, a pixel."""
+        moves = (
+            self.r_valid,
+            self.w.valid & self.w.ready,
+            self.b_valid,
+            load.write_enable,
+            calc.issuing,
+            store.request.valid & store.request.ready,
+        )
+        m.d.sync += self.progress.eq(Cat(moves).any())
+
+    def _activity(self, m: Module, bits: dict[str, Value]) -> None:
+        m.d.sync += self.activity.eq(Cat(bits[entry.name] for entry in ACTIVITY))
 
     def _read_side(
         self, m: Module, fetch: FetchUnit, load: LoadUnit, weights: WeightsUnit, store: StoreUnit
@@ -141,7 +198,10 @@ class Engine(wiring.Component):
         m.d.comb += [
             arbiter.r_valid.eq(self.r_valid),
             arbiter.r_last.eq(self.r_last),
+            arbiter.r_resp.eq(self.r_resp),
             arbiter.halt.eq(self.halt),
+            self.read_fault.eq(arbiter.fault),
+            self.read_unit.eq(arbiter.fault_reader + Unit.LOAD),  # in the order of the readers
         ]
         return arbiter
 
@@ -159,6 +219,8 @@ class Engine(wiring.Component):
             store.writer_idle.eq(writer.idle),
             self.w_last.eq(writer.w_last),
             writer.b_valid.eq(self.b_valid),
+            writer.b_resp.eq(self.b_resp),
+            self.write_fault.eq(writer.fault),
             writer.halt.eq(self.halt),
             self.quiet.eq(writer.quiet & arbiter.idle),
         ]

@@ -11,6 +11,7 @@ from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+from tilewright.hw.legal import InstructionCheck
 from tilewright.hw.queue import Queue
 
 __all__ = ["FetchUnit"]
@@ -19,7 +20,7 @@ __all__ = ["FetchUnit"]
 class FetchUnit(wiring.Component):
     """Reads `count` instructions from `address` and dispatches them in order.
 
-    An unknown opcode raises `illegal` and stops dispatching.
+    An instruction that breaks a rule of `compiler/legal.py` raises `illegal`; dispatching stops.
 
     Members
     -------
@@ -32,6 +33,10 @@ class FetchUnit(wiring.Component):
         STORE, STAMP and FINISH.
     illegal : ``Out(1)``
         Stays set.
+    reason, number : ``Out(8)``, ``Out(32)``
+        The rule, and which instruction; see `InstructionCheck`.
+    blocked : ``Out(1)``
+        An instruction waits for its unit.
     """
 
     def __init__(self, target: Target) -> None:
@@ -48,6 +53,9 @@ class FetchUnit(wiring.Component):
                 "calc": Out(stream.Signature(instruction_layout(Opcode.CALC))),
                 "store": Out(stream.Signature(QUEUED_BITS)),
                 "illegal": Out(1),
+                "reason": Out(8),
+                "number": Out(32),
+                "blocked": Out(1),
             }
         )
 
@@ -112,5 +120,13 @@ class FetchUnit(wiring.Component):
                         queue.w_en.eq(complete & ~self.illegal),
                         dispatched.eq(complete & queue.w_rdy & ~self.illegal),
                     ]
-            with m.Default(), m.If(complete):
-                m.d.sync += self.illegal.eq(1)
+        m.submodules.check = check = InstructionCheck(self._target)
+        m.d.comb += [
+            check.word.eq(word),
+            check.valid.eq(complete),
+            check.passed.eq(dispatched),
+            self.illegal.eq(check.illegal),
+            self.reason.eq(check.reason),
+            self.number.eq(check.number),
+            self.blocked.eq(complete & ~dispatched),
+        ]

@@ -39,6 +39,8 @@ class LoadUnit(wiring.Component):
         To the banks, `Target.load_latency` cycles after the word has left the gearbox.
     busy : ``Out(1)``
         An instruction is there, waiting for tokens or under way.
+    wait_store, wait_calc, writing : ``Out(1)``
+        For ACTIVITY: each half's waiting for its tokens; a rectangle has begun.
     """
 
     def __init__(self, target: Target) -> None:
@@ -55,6 +57,9 @@ class LoadUnit(wiring.Component):
                 "write_address": Out(bank_addresses(target)),
                 "write_data": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
                 "busy": Out(1),
+                "wait_store": Out(1),
+                "wait_calc": Out(1),
+                "writing": Out(1),
             }
         )
 
@@ -108,6 +113,9 @@ class LoadUnit(wiring.Component):
             self.write_address.eq(rotator.write_address),
             self.write_data.eq(rotator.write_data),
             self.busy.eq(self.i.valid | queue.r_rdy),
+            self.wait_store.eq(self.i.valid & ~asking & ~stored.enough),
+            self.wait_calc.eq(writer.waiting & ~freed.enough),
+            self.writing.eq(writer.i.valid & ~writer.waiting),
         ]
         # A word written now can be read from the next cycle on, as can the token.
         gives = writer.done & writer.i.p.signal_calc

@@ -42,6 +42,8 @@ class LoadWriter(wiring.Component):
         Of the word's pixel, if words are packed.
     done : ``Out(1)``
         The last word of a rectangle is being given.
+    waiting : ``Out(1)``
+        A rectangle has not begun.
     """
 
     def __init__(self, target: Target) -> None:
@@ -57,6 +59,7 @@ class LoadWriter(wiring.Component):
                 "lanes": Out(data.ArrayLayout(signed(target.act_bits), target.rows)),
                 "phase": Out(3),
                 "done": Out(1),
+                "waiting": Out(1),
             }
         )
 
@@ -95,7 +98,8 @@ class LoadWriter(wiring.Component):
         pixel = Signal()
         m.d.comb += [
             pixel.eq((y >= top) & (y < bottom) & (x >= left) & (x < right)),
-            self.started.eq(self.i.valid & self.start & ~busy),
+            self.waiting.eq(self.i.valid & ~busy),
+            self.started.eq(self.waiting & self.start),
             # Beats enter only while their instruction is at the front.
             wanted.eq(busy & (rows_in != job.rows)),
             gearbox.i.valid.eq(self.beats.valid & wanted),

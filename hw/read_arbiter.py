@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.microarchitecture import READS_UNDER_WAY
 from tilewright.hw.burst import BURST
+from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 
 __all__ = ["ReadArbiter"]
 
@@ -23,13 +24,15 @@ class ReadArbiter(wiring.Component):
     requests : ``In(stream of BURST).array(count)``
     ar : ``Out(stream of BURST)``
         Read address channel.
-    r_valid, r_last : ``In(1)``
-        A beat arrives, and it ends its burst. Beats are always taken.
+    r_valid, r_last, r_resp : ``In``
+        A beat arrives, whether it ends its burst, and its response. Beats are always taken.
     beat_valid : ``Out(count)``
         Which reader the beat is for.
     halt : ``In(1)``
     idle : ``Out(1)``
         No burst is under way.
+    fault, fault_reader : ``Out``
+        The first error response, and the number of the reader that got it; stay until reset.
     """
 
     def __init__(self, count: int) -> None:
@@ -40,9 +43,12 @@ class ReadArbiter(wiring.Component):
                 "ar": Out(stream.Signature(BURST)),
                 "r_valid": In(1),
                 "r_last": In(1),
+                "r_resp": In(2),
                 "beat_valid": Out(count),
                 "halt": In(1),
                 "idle": Out(1),
+                "fault": Out(BUS_FAULT),
+                "fault_reader": Out(range(count)),
             }
         )
 
@@ -86,4 +92,16 @@ class ReadArbiter(wiring.Component):
         m.d.sync += level.eq(level + grant - done)
         with m.If(done):
             m.d.sync += head.eq(head + 1)
+
+        m.submodules.log = log = BurstLog(READS_UNDER_WAY)
+        m.d.comb += [
+            log.start.eq(self.ar.valid & self.ar.ready),
+            log.address.eq(self.ar.p.address),
+            log.answer.eq(self.r_valid),
+            log.response.eq(self.r_resp),
+            log.last.eq(self.r_last),
+            self.fault.eq(log.fault),
+        ]
+        with m.If(~log.fault.error):
+            m.d.sync += self.fault_reader.eq(order[head])
         return m

@@ -55,6 +55,8 @@ class StoreUnit(wiring.Component):
         FINISH is done.
     busy : ``Out(1)``
         A STORE is past its waiting.
+    wait_params, wait_calc, wait_writes : ``Out(1)``
+        For ACTIVITY: what an instruction waits for.
     """
 
     def __init__(self, target: Target) -> None:
@@ -76,6 +78,9 @@ class StoreUnit(wiring.Component):
                 "busy_cycles": In(32),
                 "finished": Out(1),
                 "busy": Out(1),
+                "wait_params": Out(1),
+                "wait_calc": Out(1),
+                "wait_writes": Out(1),
             }
         )
 
@@ -106,7 +111,7 @@ class StoreUnit(wiring.Component):
         packed_last = self._datapath(m, job, parameters, stamp)
         self._transfers(m, rows, data.View(_STAMP, queue.r_data[: _STAMP.size]), stamp)
 
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(queue.r_rdy & (opcode == Opcode.STORE)):
                     m.d.comb += parameters.start.eq(1)
@@ -133,6 +138,11 @@ class StoreUnit(wiring.Component):
             with m.State("STAMP"), m.If(~stamp.active):
                 m.d.comb += queue.r_en.eq(1)
                 m.next = "IDLE"
+        m.d.comb += [
+            self.wait_params.eq(fsm.ongoing("PARAMETERS")),
+            self.wait_calc.eq(fsm.ongoing("WAIT")),
+            self.wait_writes.eq(queue.r_rdy & (opcode != Opcode.STORE)),
+        ]
         return m
 
     def _prefetch(self, m: Module, queue: Queue) -> None:

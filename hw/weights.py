@@ -45,6 +45,8 @@ class WeightsUnit(wiring.Component):
     i : ``In(stream of WEIGHTS instructions)``
     transfer, beats : to and from the unit's reader
     o : ``Out(stream of weight_row_layout(target))``
+    busy : ``Out(1)``
+        For ACTIVITY: an instruction is there.
     """
 
     def __init__(self, target: Target) -> None:
@@ -55,6 +57,7 @@ class WeightsUnit(wiring.Component):
                 "transfer": Out(stream.Signature(TRANSFER)),
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
                 "o": Out(stream.Signature(weight_row_layout(target))),
+                "busy": Out(1),
             }
         )
 
@@ -75,6 +78,7 @@ class WeightsUnit(wiring.Component):
             self.i.ready.eq(queue.w_rdy & self.transfer.ready),
             queue.w_en.eq(self.i.valid & self.transfer.ready),
             queue.w_data.eq(self.i.p),
+            self.busy.eq(self.i.valid | queue.r_rdy),
         ]
 
         job = data.View(_INSTRUCTION, queue.r_data)

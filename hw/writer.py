@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.microarchitecture import WRITES_PENDING
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
 
 __all__ = ["BurstWriter", "beat_layout"]
@@ -24,6 +25,9 @@ def beat_layout(target: Target) -> data.StructLayout:
 class BurstWriter(wiring.Component):
     """Writes transfers in bursts; responses are counted, not waited for.
 
+    A burst that was announced when `halt` came, and whose data never comes, is completed with beats
+    that write nothing: the bus is never left with half a burst.
+
     Members
     -------
     i : ``In(stream of TRANSFER)``
@@ -34,16 +38,18 @@ class BurstWriter(wiring.Component):
         Write address channel.
     w, w_last : ``Out(stream of beat_layout(target))``, ``Out(1)``
         Write data channel.
-    b_valid : ``In(1)``
+    b_valid, b_resp : ``In``
         A response arrives; always taken.
     complete : ``Out(1)``
         The response to the last burst of a tagged transfer has arrived.
     halt : ``In(1)``
-        Start no further burst.
+        Start no further burst. Stays until the reset that follows.
     idle : ``Out(1)``
         Nothing is under way.
     quiet : ``Out(1)``
         No burst is under way, though transfers may wait.
+    fault : ``Out(BUS_FAULT)``
+        The first error response; stays until reset.
     """
 
     def __init__(self, target: Target) -> None:
@@ -57,10 +63,12 @@ class BurstWriter(wiring.Component):
                 "w": Out(beat),
                 "w_last": Out(1),
                 "b_valid": In(1),
+                "b_resp": In(2),
                 "complete": Out(1),
                 "halt": In(1),
                 "idle": Out(1),
                 "quiet": Out(1),
+                "fault": Out(BUS_FAULT),
             }
         )
 
@@ -96,11 +104,24 @@ class BurstWriter(wiring.Component):
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
 
-        count = Signal(8)
+        m.submodules.log = log = BurstLog(WRITES_PENDING)
         m.d.comb += [
-            self.w.p.eq(self.beats.p),
-            self.w.valid.eq(self.beats.valid & lengths.r_rdy),
-            self.beats.ready.eq(self.w.ready & lengths.r_rdy),
+            log.start.eq(self.aw.valid & self.aw.ready),
+            log.address.eq(self.aw.p.address),
+            log.answer.eq(self.b_valid),
+            log.response.eq(self.b_resp),
+            log.last.eq(1),
+            self.fault.eq(log.fault),
+        ]
+
+        count = Signal(8)
+        filling = Signal()
+        with m.If(self.halt & ~self.beats.valid):
+            m.d.sync += filling.eq(1)
+        m.d.comb += [
+            self.w.p.eq(Mux(filling, 0, self.beats.p.as_value())),
+            self.w.valid.eq((self.beats.valid | filling) & lengths.r_rdy),
+            self.beats.ready.eq(self.w.ready & lengths.r_rdy & ~filling),
             self.w_last.eq(count == lengths.r_data),
         ]
         with m.If(self.w.valid & self.w.ready):

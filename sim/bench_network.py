@@ -14,7 +14,10 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ValueChange
 
-from tilewright.compiler.registers import ID_WORD, REGISTERS, offset
+from tilewright.compiler.capabilities import IDENTITY, check_accelerator
+from tilewright.compiler.diagnosis import DIAGNOSTIC, describe_activity
+from tilewright.compiler.registers import REGISTERS, offset
+from tilewright.compiler.target import Target
 
 RESET, WRITE, READ, WAIT, FILL, LOAD, DUMP, IDLE = range(1, 9)
 PROGRESS = "@tilewright "
@@ -28,6 +31,10 @@ _COUNTERS = [r.name for r in REGISTERS if r.offset >= offset("CYCLES")]
 
 class BenchError(Exception):
     """The test bench saw something that must not be."""
+
+
+class BenchTimeout(BenchError):
+    """A command took more cycles than it may."""
 
 
 class Host:
@@ -56,7 +63,8 @@ class Host:
             text = raw.lstrip(b"\0").decode("ascii", "replace").strip()
             where = dut.failure_address.value
             place = f"{where.to_unsigned():#x}" if where.is_resolvable else str(where)
-            raise BenchError(f"{text} ({place})")
+            kind = BenchTimeout if dut.timed_out.value == 1 else BenchError
+            raise kind(f"{text} ({place})")
         return int(dut.result.value.to_unsigned()) if command == READ else 0
 
     async def write(self, register: str, value: int) -> None:
@@ -79,11 +87,15 @@ async def run_jobs(dut: Any) -> None:
         if number == 0 or job["reset"]:
             await host.run(RESET, 8)
         await _check_identity(host, job)
+        configured = False
         for inference in job["inferences"]:
-            result = await _infer(host, job, inference)
+            result = await _infer(host, job, inference, configured)
             results.append(result)
+            configured = result["registers"]["STATUS"] != 0
+            if configured:
+                await _recover(host, job)
             print(PROGRESS + json.dumps({"job": number, "cycles": result["elapsed"]}), flush=True)
-            if result["registers"]["STATUS"] != job["status"]:
+            if job["status"] not in (None, result["registers"]["STATUS"]):
                 break
     scratch = path.with_name("result.tmp")
     scratch.write_text(json.dumps({"complete": True, "results": results}))
@@ -91,8 +103,9 @@ async def run_jobs(dut: Any) -> None:
 
 
 async def _check_identity(host: Host, job: dict[str, Any]) -> None:
-    for register, expected in (("ID", ID_WORD), ("FINGERPRINT", job["fingerprint"])):
-        await _expect(host, {register: expected}, "")
+    """The hardware must be what the program was compiled for."""
+    words = {name: await host.read(name) for name in IDENTITY}
+    check_accelerator(Target(**job["target"]), words.__getitem__)
 
 
 async def _expect(host: Host, wanted: dict[str, int], when: str) -> None:
@@ -103,17 +116,23 @@ async def _expect(host: Host, wanted: dict[str, int], when: str) -> None:
             raise BenchError(f"register {register} is {found:#010x}, not {value:#010x}{when}")
 
 
-async def _infer(host: Host, job: dict[str, Any], inference: dict[str, Any]) -> dict[str, Any]:
-    """Fill memory, start the accelerator as a driver would, wait, read back."""
+async def _infer(
+    host: Host, job: dict[str, Any], inference: dict[str, Any], configured: bool
+) -> dict[str, Any]:
+    """Fill memory, start the accelerator as a driver would, wait, read back.
+
+    `configured`: the registers must still hold the configuration.
+    """
     dut = host.dut
     await _fill(host, inference)
-    await _configure(host, job)
+    if not configured:
+        await _configure(host, job)
     beats = await _start(host)
     if job["disturb"] is not None:
         beats = await _disturb(host, job, inference, beats)
-    await host.run(WAIT, limit=job["max_cycles"])
+    await _wait_until_irq(host, job["max_cycles"])
     elapsed = int(dut.elapsed.value)
-    registers = {name: await host.read(name) for name in ("STATUS", "ISR", "CTRL")}
+    registers = {name: await host.read(name) for name in (*DIAGNOSTIC, "ISR", "CTRL")}
     await _clear_interrupt(host, registers)
     for name in _COUNTERS:
         registers[name] = await host.read(name)
@@ -174,6 +193,17 @@ async def _disturb(
     return await _start(host)
 
 
+async def _wait_until_irq(host: Host, limit: int) -> None:
+    try:
+        await host.run(WAIT, limit=limit)
+    except BenchTimeout as error:
+        names = ("ACTIVITY", "CTRL", "CYCLES", "CALC_BUSY", "READ_BEATS", "WRITE_BEATS")
+        words = {name: await host.read(name) for name in names}
+        counters = ", ".join(f"{name} {words[name]}" for name in names[1:])
+        doing = describe_activity(words["ACTIVITY"])
+        raise BenchError(f"{error} without an interrupt: {doing} ({counters})") from None
+
+
 def _still_running(host: Host, cycles: int) -> None:
     if host.dut.irq.value != 0:
         raise BenchError(f"the run was over before it could be disturbed after {cycles} cycles")
@@ -184,6 +214,13 @@ async def _wait_until_idle(host: Host) -> None:
         if await host.read("CTRL") & CTRL_IDLE:
             return
     raise BenchError("the accelerator does not become idle after a soft reset")
+
+
+async def _recover(host: Host, job: dict[str, Any]) -> None:
+    """After a fault: a soft reset leaves an idle accelerator with its configuration."""
+    await host.write("CTRL", CTRL_SOFT_RESET)
+    await _wait_until_idle(host)
+    await _expect(host, {**job["registers"], "ISR": 0, "CTRL": CTRL_IDLE}, " after a fault")
 
 
 async def _check_stopped(host: Host, job: dict[str, Any]) -> None:

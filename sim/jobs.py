@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler.capabilities import check_target
 from tilewright.compiler.program import Program, stamp_pitch
+from tilewright.compiler.registers import WATCHDOG_BITS
 from tilewright.sim.memory import MemoryConfig, Section, write_section
 from tilewright.sim.runner import SimBuild, SimulationError
 
@@ -57,7 +59,10 @@ class Job:
         image among poison
     dump : "tensors" reads back every placement of the program, "outputs" only its outputs
     disturb : what the host does in the middle of each inference
-    status : STATUS with which each inference must end; other than 0 for programs that must fail
+    status : STATUS with which each inference must end; other than 0 for programs that must fail,
+        None for programs that may
+    watchdog : the WATCHDOG register: cycles without progress that no correct run has; None derives
+        it from the memory
     """
 
     program: Program
@@ -68,7 +73,8 @@ class Job:
     keep_memory: bool = False
     dump: str = "tensors"
     disturb: Disturbance | None = None
-    status: int = 0
+    status: int | None = 0
+    watchdog: int | None = None
 
     def __post_init__(self) -> None:
         if self.dump not in ("tensors", "outputs"):
@@ -100,15 +106,13 @@ def plan_job(build: SimBuild, job: Job, files: JobFiles) -> dict[str, Any]:
     ------
     SimulationError
         If program or inputs do not fit the simulation.
+    TilewrightError
+        If the program was compiled for another target.
     """
     program = job.program
     target = program.target
     assert build.target is not None
-    if target.fingerprint != build.target.fingerprint:
-        raise SimulationError(
-            f"the program is for target {target.name!r} ({target.fingerprint}), the simulation "
-            f"for {build.target.name!r} ({build.target.fingerprint})"
-        )
+    check_target(target, build.target)
     if program.memory_bytes > build.memory_bytes:
         raise SimulationError(
             f"the program needs {program.memory_bytes} bytes of memory, the simulation has "
@@ -125,11 +129,12 @@ def plan_job(build: SimBuild, job: Job, files: JobFiles) -> dict[str, Any]:
         "reset": job.reset,
         "disturb": None if job.disturb is None else asdict(job.disturb),
         "status": job.status,
-        "fingerprint": int(target.fingerprint, 16) & 0xFFFFFFFF,
+        "target": asdict(target),
         "registers": {
             "MEM_BASE": job.memory.base,
             "INSTRUCTIONS": program.instructions,
             "COUNT": program.count,
+            "WATCHDOG": _watchdog(job.memory) if job.watchdog is None else job.watchdog,
             "ISR": 3,
             "IER": 3,
             "GIE": 1,
@@ -191,6 +196,17 @@ def _default_limit(program: Program, memory: MemoryConfig) -> int:
     busy = sum(region.slots for region in program.regions) // (target.rows * target.cols)
     beats = program.memory_bytes // target.bus_bytes
     latency = memory.read_latency + memory.write_latency
-    slowest = max((1.0, *(256 / (256 - stall) for stall in memory.stalls)))
+    slowest = _slowest(memory)
     estimate = 20 * busy + 100 * beats + program.count * (1000 + 20 * latency) + 100_000
     return min(int(estimate * slowest), 2**32 - 1)
+
+
+def _watchdog(memory: MemoryConfig) -> int:
+    """Cycles in which something moves in every correct run."""
+    waits = 10_000 + 8 * (memory.read_latency + memory.write_latency)
+    return min(int(waits * _slowest(memory)), (1 << WATCHDOG_BITS) - 1)
+
+
+def _slowest(memory: MemoryConfig) -> float:
+    """By how much the channel that stalls most stretches the time."""
+    return max((1.0, *(256 / (256 - stall) for stall in memory.stalls)))

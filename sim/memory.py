@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tilewright.compiler.registers import RESPONSES
 from tilewright.sim.runner import SimulationError
 
 __all__ = ["MemoryConfig", "Section", "read_section", "write_section"]
@@ -28,7 +29,12 @@ class MemoryConfig:
     refuse_unwritten : reading memory that nobody wrote fails the run
     stall_ar, stall_r, stall_aw, stall_w, stall_b : of 256 cycles, how many each channel waits
     stall_host : the same for the register bus
-    read_errors, write_errors : byte offsets (first, last exclusive) answered with SLVERR
+    read_errors, write_errors : byte offsets (first, last exclusive) answered with an error
+    error_response : which error: "SLVERR" or "DECERR"
+    error_burst : which of the bursts that touch those offsets since the last reset gets the error,
+        from 1; 0: every one
+    decode_errors : accesses outside the program's memory are answered with DECERR, as by an
+        interconnect, instead of failing the run
     poison : byte that memory holds where the program put nothing
     seed : of the stalls and of registers without reset value
     """
@@ -48,6 +54,9 @@ class MemoryConfig:
     stall_host: int = 0
     read_errors: tuple[int, int] | None = None
     write_errors: tuple[int, int] | None = None
+    error_response: str = "SLVERR"
+    error_burst: int = 0
+    decode_errors: bool = False
     poison: int = 0xA5
     seed: int = 1
 
@@ -60,6 +69,12 @@ class MemoryConfig:
             raise ValueError(f"stalls must be in 0..255, not {self.stalls}")
         if min(self.read_latency, self.write_latency) < 0:
             raise ValueError("latencies must not be negative")
+        if self.error_response not in RESPONSES:
+            raise ValueError(
+                f"error_response must be one of {', '.join(RESPONSES)}, not {self.error_response!r}"
+            )
+        if self.error_burst < 0:
+            raise ValueError(f"error_burst must not be negative, not {self.error_burst}")
 
     @classmethod
     def chaotic(cls, seed: int) -> MemoryConfig:
@@ -113,6 +128,9 @@ class MemoryConfig:
             "cfg_read_error_last": self.base + reads[1],
             "cfg_write_error_first": self.base + writes[0],
             "cfg_write_error_last": self.base + writes[1],
+            "cfg_error_response": RESPONSES[self.error_response],
+            "cfg_error_burst": self.error_burst,
+            "cfg_decode_errors": int(self.decode_errors),
             "seed": random.Random(self.seed).getrandbits(63) | 1,
         }
 

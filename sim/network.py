@@ -123,7 +123,7 @@ def simulate_jobs(
     for job, plan in zip(jobs, plans, strict=True):
         own = [results.pop(0) for _ in range(min(len(plan["inferences"]), len(results)))]
         for number, found in enumerate(own):
-            check_status(found, number, job.status)
+            check_status(job, found, number)
         if len(own) != len(job.inputs):
             raise SimulationError(f"{len(job.inputs)} inferences were asked for, {len(own)} ran")
         pairs = zip(own, plan["inferences"], strict=True)

@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler.diagnosis import describe_fault
 from tilewright.compiler.program import Program, stamp_pitch
+from tilewright.compiler.registers import Status
 from tilewright.sim.jobs import Job, JobFiles
 from tilewright.sim.memory import read_section
 from tilewright.sim.runner import SimulationError
 
 __all__ = ["Mismatch", "RunResult", "check_status", "collect", "compare_run"]
 
-_STATUS = {0: "good", 1: "illegal instruction", 2: "read error", 3: "write error"}
+_STATUS = {
+    Status.GOOD: "good",
+    Status.ILLEGAL: "illegal instruction",
+    Status.READ_ERROR: "read error",
+    Status.WRITE_ERROR: "write error",
+    Status.WATCHDOG: "watchdog",
+}
 
 Tensor = npt.NDArray[np.int64]
 
@@ -30,7 +38,8 @@ class RunResult:
     ----------
     tensors : int64 [C, H, W] by name
     stamps : (cycle counter, CALC-busy counter) at the end of each region
-    counters : registers by name: CYCLES and the counters behind it, STATUS, ISR, CTRL
+    counters : registers by name: CYCLES and the counters behind it, STATUS, ISR, CTRL, and those
+        that tell of faults
     elapsed : cycles from start (or the disturbance) to irq, counted by the bench
     bus_reads, bus_writes : data beats, counted by the memory
     waves : waveform of the whole simulation, if one was asked for
@@ -69,15 +78,18 @@ class Mismatch:
         )
 
 
-def check_status(found: dict[str, Any], number: int, wanted: int) -> None:
-    """Raise SimulationError if inference `number` did not end with the STATUS `wanted`."""
-    status = found["registers"]["STATUS"]
-    if status != wanted:
-        wish = f", not with {wanted} ({_STATUS[wanted]})" if wanted else ""
-        raise SimulationError(
-            f"inference {number} ended with STATUS {status} "
-            f"({_STATUS.get(status, 'unknown code')}){wish} after {found['elapsed']} cycles"
-        )
+def check_status(job: Job, found: dict[str, Any], number: int) -> None:
+    """Raise SimulationError if inference `number` did not end with the STATUS that `job` wants."""
+    registers = found["registers"]
+    status, wanted = registers["STATUS"], job.status
+    if wanted is None or status == wanted:
+        return
+    wish = f", not with {wanted} ({_STATUS[Status(wanted)]})" if wanted else ""
+    why = f": {describe_fault(registers, job.program)}" if status else ""
+    raise SimulationError(
+        f"inference {number} ended with STATUS {status} "
+        f"({_STATUS.get(status, 'unknown code')}){wish} after {found['elapsed']} cycles{why}"
+    )
 
 
 def collect(

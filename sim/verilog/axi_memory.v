@@ -27,10 +27,13 @@ module tilewright_axi_memory #(
     input cfg_data_first,               // an address of a write is taken only once its data waits
     input cfg_refuse_unwritten,         // reading what nobody wrote is a failure
     input [47:0] cfg_stalls,            // of 256 cycles: {b, w, aw, r, ar}, a byte each, from bit 0
-    input [31:0] cfg_read_error_first,  // bus addresses answered with SLVERR: first <= a < last
+    input [31:0] cfg_read_error_first,  // bus addresses answered with an error: first <= a < last
     input [31:0] cfg_read_error_last,
     input [31:0] cfg_write_error_first,
     input [31:0] cfg_write_error_last,
+    input [1:0] cfg_error_response,     // 2: SLVERR, 3: DECERR
+    input [31:0] cfg_error_burst,       // which of the bursts that touch them, from 1; 0: every one
+    input cfg_decode_errors,            // bursts outside get DECERR instead of being a failure
     input [63:0] random,                // new in every cycle
 
     input [31:0] awaddr,
@@ -76,20 +79,25 @@ module tilewright_axi_memory #(
     reg [31:0] ar_address [0:15];
     reg [7:0] ar_length [0:15];
     reg [31:0] ar_due [0:15];
+    reg ar_bad [0:15];
     reg [3:0] ar_head, ar_tail;
     reg [4:0] ar_count;
     reg [31:0] aw_address [0:15];
     reg [7:0] aw_length [0:15];
+    reg aw_bad [0:15];
     reg [3:0] aw_head, aw_tail;
     reg [4:0] aw_count;
     reg [31:0] b_due [0:15];
-    reg b_bad [0:15];
+    reg [1:0] b_response [0:15];
     reg [3:0] b_head, b_tail;
     reg [4:0] b_count;
 
     reg [8:0] r_beat, w_beat;
-    reg r_busy, b_busy, w_bad, write_turn, want_read, want_write;
+    reg r_busy, b_busy, write_turn, want_read, want_write;
+    reg [1:0] w_response;
     reg [31:0] address, index;
+    reg [31:0] read_touches, write_touches;  // bursts that touched the addresses of errors
+    reg touches;
     reg [LANES-1:0] mask;
     integer lane;
 
@@ -124,11 +132,29 @@ module tilewright_axi_memory #(
             else if (first[31:12] != last[31:12] || last[32])
                 fail(write ? "AW burst crosses a 4 KiB boundary"
                            : "AR burst crosses a 4 KiB boundary", first);
-            else if (first < cfg_base || last >= {1'b0, cfg_base} + {1'b0, cfg_bytes})
+            else if (!cfg_decode_errors
+                    && (first < cfg_base || last >= {1'b0, cfg_base} + {1'b0, cfg_bytes}))
                 fail(write ? "AW burst is outside the program's memory"
                            : "AR burst is outside the program's memory", first);
         end
     endtask
+
+    // Whether a burst touches the addresses of errors.
+    function touching(
+        input [31:0] first, input [7:0] length, input [31:0] range_first, input [31:0] range_last
+    );
+        touching = first < range_last
+            && first + ({24'b0, length} << SHIFT) + BUS_BYTES > range_first;
+    endfunction
+
+    // The response to a beat at `at`, of a burst marked `bad` or not.
+    function [1:0] response(
+        input [31:0] at, input bad, input [31:0] range_first, input [31:0] range_last
+    );
+        if (cfg_decode_errors && at - cfg_base >= cfg_bytes) response = 3;
+        else if (bad && at >= range_first && at < range_last) response = cfg_error_response;
+        else response = 0;
+    endfunction
 
     task check_waiting;
         begin
@@ -163,25 +189,26 @@ module tilewright_axi_memory #(
                 mask[8*lane +: 8] = {8{wstrb[lane]}};
             if ((^{wstrb, wlast}) === 1'bx || (^(wdata & mask)) === 1'bx)
                 fail("W has an unknown (X) byte, strobe or last", address);
-            if (index < BEATS) begin
+            if (index < BEATS && address - cfg_base < cfg_bytes) begin
                 mem[index] = (mem[index] & ~mask) | (wdata & mask);
                 written[index] = 1;
             end
             write_beats <= write_beats + 1;
-            if (address >= cfg_write_error_first && address < cfg_write_error_last) w_bad = 1;
+            w_response = w_response | response(
+                address, aw_bad[aw_head], cfg_write_error_first, cfg_write_error_last);
             if (wlast != (w_beat == {1'b0, aw_length[aw_head]}))
                 fail(wlast ? "WLAST came before the burst's last beat"
                            : "WLAST is missing at the burst's last beat", address);
             w_beat = w_beat + 1;
             if (wlast) begin
                 b_due[b_tail] = now + cfg_write_latency;
-                b_bad[b_tail] = w_bad;
+                b_response[b_tail] = w_response;
                 b_tail = b_tail + 1;
                 b_count = b_count + 1;
                 aw_head = aw_head + 1;
                 aw_count = aw_count - 1;
                 w_beat = 0;
-                w_bad = 0;
+                w_response = 0;
             end
         end
     endtask
@@ -195,7 +222,8 @@ module tilewright_axi_memory #(
                 if (cfg_refuse_unwritten && !written[index])
                     fail("memory is read that nobody wrote", address);
             end
-            rresp <= (address >= cfg_read_error_first && address < cfg_read_error_last) ? 2 : 0;
+            rresp <= response(
+                address, ar_bad[ar_head], cfg_read_error_first, cfg_read_error_last);
             rlast <= r_beat == {1'b0, ar_length[ar_head]};
             read_beats <= read_beats + 1;
             r_busy = 1;
@@ -214,11 +242,11 @@ module tilewright_axi_memory #(
             failed = 0;
             failure_address = 0;
             ar_head = 0; ar_tail = 0; ar_count = 0; r_beat = 0; r_busy = 0;
-            aw_head = 0; aw_tail = 0; aw_count = 0; w_beat = 0; w_bad = 0;
+            aw_head = 0; aw_tail = 0; aw_count = 0; w_beat = 0; w_response = 0;
             b_head = 0; b_tail = 0; b_count = 0; b_busy = 0;
             ar_waiting = 0; aw_waiting = 0; w_waiting = 0; write_turn = 0;
             arready <= 0; awready <= 0; wready <= 0; rvalid <= 0; bvalid <= 0;
-            read_beats <= 0; write_beats <= 0;
+            read_beats <= 0; write_beats <= 0; read_touches = 0; write_touches = 0;
         end else begin
             now = now + 1;
             check_waiting;
@@ -228,6 +256,10 @@ module tilewright_axi_memory #(
                 ar_address[ar_tail] = araddr;
                 ar_length[ar_tail] = arlen;
                 ar_due[ar_tail] = now + cfg_read_latency;
+                touches = touching(araddr, arlen, cfg_read_error_first, cfg_read_error_last);
+                if (touches) read_touches = read_touches + 1;
+                ar_bad[ar_tail] = touches
+                    && (cfg_error_burst == 0 || cfg_error_burst == read_touches);
                 ar_tail = ar_tail + 1;
                 ar_count = ar_count + 1;
             end
@@ -236,6 +268,10 @@ module tilewright_axi_memory #(
                 check_burst(awaddr, awlen, awsize, awburst, 1);
                 aw_address[aw_tail] = awaddr;
                 aw_length[aw_tail] = awlen;
+                touches = touching(awaddr, awlen, cfg_write_error_first, cfg_write_error_last);
+                if (touches) write_touches = write_touches + 1;
+                aw_bad[aw_tail] = touches
+                    && (cfg_error_burst == 0 || cfg_error_burst == write_touches);
                 aw_tail = aw_tail + 1;
                 aw_count = aw_count + 1;
             end
@@ -257,7 +293,7 @@ module tilewright_axi_memory #(
             if (!b_busy && b_count != 0 && $signed(now - b_due[b_head]) >= 0
                     && random[23:16] >= cfg_stalls[39:32]) begin
                 b_busy = 1;
-                bresp <= b_bad[b_head] ? 2 : 0;
+                bresp <= b_response[b_head];
                 b_head = b_head + 1;
                 b_count = b_count - 1;
             end

@@ -28,6 +28,7 @@ module tilewright_testbench #(
     reg [31:0] result /*verilator public_flat_rw*/ = 0;
     reg [31:0] limit /*verilator public_flat_rw*/ = 1000;    // cycles a command may take
     reg failed /*verilator public_flat_rw*/ = 0;
+    reg timed_out /*verilator public_flat_rw*/ = 0;  // the failure is the watchdog's
     reg [8*96-1:0] failure /*verilator public_flat_rw*/ = 0;
     reg [31:0] failure_address /*verilator public_flat_rw*/ = 0;
     reg [31:0] elapsed /*verilator public_flat_rw*/ = 0;     // cycles of the last command
@@ -47,6 +48,9 @@ module tilewright_testbench #(
     reg [31:0] cfg_read_error_last /*verilator public_flat_rw*/ = 0;
     reg [31:0] cfg_write_error_first /*verilator public_flat_rw*/ = 0;
     reg [31:0] cfg_write_error_last /*verilator public_flat_rw*/ = 0;
+    reg [1:0] cfg_error_response /*verilator public_flat_rw*/ = 2;
+    reg [31:0] cfg_error_burst /*verilator public_flat_rw*/ = 0;
+    reg cfg_decode_errors /*verilator public_flat_rw*/ = 0;
     reg [63:0] seed /*verilator public_flat_rw*/ = 64'h9E3779B97F4A7C15;  // taken by reset
 
     reg clk = 0;
@@ -104,7 +108,9 @@ module tilewright_testbench #(
         .cfg_stalls(cfg_stalls),
         .cfg_read_error_first(cfg_read_error_first), .cfg_read_error_last(cfg_read_error_last),
         .cfg_write_error_first(cfg_write_error_first),
-        .cfg_write_error_last(cfg_write_error_last), .random(random),
+        .cfg_write_error_last(cfg_write_error_last),
+        .cfg_error_response(cfg_error_response), .cfg_error_burst(cfg_error_burst),
+        .cfg_decode_errors(cfg_decode_errors), .random(random),
         .awaddr(awaddr), .awlen(awlen), .awsize(awsize), .awburst(awburst),
         .awvalid(awvalid), .awready(awready),
         .wdata(wdata), .wstrb(wstrb), .wlast(wlast), .wvalid(wvalid), .wready(wready),
@@ -203,6 +209,8 @@ module tilewright_testbench #(
             busy = 1;
             started = 0;
             elapsed = 0;
+            if (timed_out) failed = 0;  // the host may still ask why
+            timed_out = 0;
         end
         if (busy) begin
             elapsed = elapsed + 1;
@@ -235,7 +243,10 @@ module tilewright_testbench #(
                 COMMAND_IDLE: busy = elapsed < argument0;
                 default: fail("the host was given an unknown command", {28'b0, command});
             endcase
-            if (busy && elapsed >= limit) fail("the watchdog: too many cycles went by", elapsed);
+            if (busy && elapsed >= limit && !failed) begin
+                fail("the watchdog: too many cycles went by", elapsed);
+                timed_out = 1;
+            end
             if (failed) busy = 0;
             if (!busy) done_number <= command_number;
         end

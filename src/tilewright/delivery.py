@@ -10,6 +10,7 @@ import platform
 import re
 from pathlib import Path
 
+from tilewright.compiler.capabilities import program_fingerprint
 from tilewright.compiler.registers import ID_WORD, REGISTERS
 from tilewright.compiler.target import Target
 from tilewright.outputs import to_json
@@ -62,7 +63,7 @@ def register_header(target: Target) -> str:
     lines += [
         "",
         f"#define {prefix}_ID_VALUE 0x{ID_WORD:08X}u",
-        f"#define {prefix}_FINGERPRINT_VALUE 0x{_fingerprint(target):08X}u",
+        f"#define {prefix}_FINGERPRINT_VALUE 0x{program_fingerprint(target):08X}u",
         "",
         "#endif",
     ]
@@ -74,14 +75,10 @@ def register_json(target: Target) -> str:
     return to_json(
         {
             "id": ID_WORD,
-            "fingerprint": _fingerprint(target),
+            "fingerprint": program_fingerprint(target),
             "registers": [dataclasses.asdict(register) for register in REGISTERS],
         }
     )
-
-
-def _fingerprint(target: Target) -> int:
-    return int(target.fingerprint, 16) & 0xFFFFFFFF
 
 
 def _manifest(target: Target, text: str, hashes: dict[str, str]) -> str:

@@ -7,8 +7,8 @@ import inspect
 import sys
 from pathlib import Path
 
-from tilewright.compiler import isa
-from tilewright.compiler.registers import REGISTERS
+from tilewright.compiler import isa, legal
+from tilewright.compiler.registers import ACTIVITY, REGISTERS, Unit
 from tilewright.quant import numerics
 
 __all__ = ["PAGES", "isa_page", "registers_page"]
@@ -35,6 +35,7 @@ def isa_page() -> str:
     parts += ["## Weight streams", *_paragraphs(_WEIGHTS)]
     parts += ["## Parameter records", *_paragraphs(_PARAMS)]
     parts += ["## Order", *_paragraphs(_ORDER)]
+    parts += ["## Illegal instructions", *_paragraphs(legal.__doc__ or "")[1:], _rules()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,11 +45,39 @@ def registers_page() -> str:
     table = "\n".join(
         ["| offset | register | access | meaning |", "| --- | --- | --- | --- |", *rows]
     )
-    return "\n\n".join([_GENERATED, "# Registers", *_paragraphs(_REGISTERS), table]) + "\n"
+    parts = [_GENERATED, "# Registers", *_paragraphs(_REGISTERS), table]
+    units = ", ".join(f"{unit.value} {unit.name}" for unit in Unit if unit)
+    parts += ["## FAULT", f"Units: {units}. Reasons: see [illegal instructions](isa.md)."]
+    bits = [
+        f"| {bit} | {'the bus' if x.unit is Unit.NONE else x.unit.name} | {x.doc} |"
+        for bit, x in enumerate(ACTIVITY)
+    ]
+    parts += ["## ACTIVITY", "\n".join(["| bit | unit | meaning |", "| --- | --- | --- |", *bits])]
+    parts += ["## Faults", *_paragraphs(_FAULTS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rules() -> str:
+    """The rules as a table."""
+    rows = [f"| {legal.UNKNOWN_OPCODE} | | the opcode must exist |"]
+    rows += [f"| {rule.code} | {rule.opcode.name} | {rule} |" for rule in legal.RULES]
+    return "\n".join(["| reason | opcode | rule |", "| --- | --- | --- |", *rows])
 
 
 PAGES = {"isa.md": isa_page, "registers.md": registers_page}
 """Generated pages of docs/ by file name."""
+
+_FAULTS = """
+A fault stops new bursts, lets those under way end (a write whose data never came is completed with
+strobes off), clears the units and raises the interrupt. All registers keep their values, so that a
+new start is all it takes; a soft reset before it does no harm. STATUS, FAULT, FAULT_ADDRESS and
+ACTIVITY stay until that start.
+
+WATCHDOG should be several times the longest time that memory needs for an answer. It also ends
+what no decoder can see: a wait for a token that no one gives, a stream that ends too soon. If bursts
+never end because the bus is dead, the watchdog raises the interrupt, but CTRL stays busy: then the
+bus and the accelerator need a reset.
+"""
 
 _WEIGHTS = """
 The stream of one WEIGHTS instruction is a little-endian bit stream. For each tile, for each array

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from bus_scenarios import CHANCES
 from streams import Agent, Scenario, Sink, Source
 
+from tilewright.compiler.capabilities import program_fingerprint
 from tilewright.compiler.registers import REGISTERS, offset
 from tilewright.compiler.target import Target
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS, AxiLiteSlave
@@ -18,7 +19,8 @@ from tilewright.hw.control import Control
 
 __all__ = ["Registers", "initial_values", "registers"]
 
-WRITABLE = ("MEM_BASE", "INSTRUCTIONS", "COUNT")
+WRITABLE = {"MEM_BASE": 32, "INSTRUCTIONS": 32, "COUNT": 32, "WATCHDOG": 24}
+"""Registers that hold what is written, and their bits."""
 
 
 class Registers(wiring.Component):
@@ -64,13 +66,14 @@ def initial_values(target: Target) -> dict[str, int]:
     return values | {
         "CTRL": 0b100,
         "ID": int.from_bytes(b"TWG1", "big"),
-        "VERSION": 0x000100,
+        "VERSION": 0x000200,
         "ARRAY": target.cols << 16 | target.rows,
         "WIDTHS": int.from_bytes(
             bytes((target.bus_bytes, target.acc_bits, target.weight_bits, target.act_bits)), "big"
         ),
         "DEPTHS": (target.acc_depth - 1) << 16 | (target.act_depth - 1),
-        "FINGERPRINT": int(target.fingerprint, 16) & 0xFFFFFFFF,
+        "FINGERPRINT": program_fingerprint(target),
+        "FEATURES": target.pack_pixels << 8 | int(target.leaky),
     }
 
 
@@ -115,6 +118,7 @@ def registers(seed: int) -> Scenario:
         writes.put(offset(name), value, strobe)
         if name in WRITABLE:
             mask = sum(255 << (8 * byte) for byte in range(4) if strobe >> byte & 1)
+            mask &= (1 << WRITABLE[name]) - 1
             values[name] = values[name] & ~mask | value & mask
         elif name in ("GIE", "IER") and strobe & 1:
             values[name] = value & {"GIE": 1, "IER": 3}[name]

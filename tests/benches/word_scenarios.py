@@ -11,11 +11,125 @@ from feed_scenarios import BUSES, latency
 from streams import Drive, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.isa import FIELDS, Opcode, encode
+from tilewright.compiler.legal import RULES, Rule, bound, broken_rule
 from tilewright.compiler.target import Target
 from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.parameter_loader import ParameterLoader
 
-__all__ = ["fetch", "parameters"]
+__all__ = ["fetch", "parameters", "refusal"]
+
+
+def random_fields(random: Random, opcode: Opcode) -> dict[str, int]:
+    """Any values for the fields of an instruction."""
+    fields = {
+        f.name: random.getrandbits(f.bits) - (f.signed << (f.bits - 1)) for f in FIELDS[opcode]
+    }
+    return fields | {"opcode": int(opcode)}
+
+
+def legal_fields(random: Random, opcode: Opcode, target: Target) -> dict[str, int]:
+    """Any values that break no rule."""
+    while True:
+        fields = random_fields(random, opcode)
+        for rule in RULES:
+            if rule.opcode is opcode:
+                _keep(random, rule, fields, target)
+        if broken_rule(encoded(fields), target) is None:
+            return fields
+
+
+def _keep(random: Random, rule: Rule, fields: dict[str, int], target: Target) -> None:
+    """Change the rule's fields so that it holds."""
+    most = bound(rule, target)
+    *others, last = rule.fields
+    if rule.aligned:
+        fields[last] -= fields[last] % target.bus_bytes
+    elif most is not None:
+        for name in others:
+            fields[name] = random.randrange(most)
+        fields[last] = random.randint(0, most)
+
+
+def encoded(fields: dict[str, int]) -> bytes:
+    """An instruction whose `opcode` is among its fields."""
+    values = {name: value for name, value in fields.items() if name != "opcode"}
+    return encode(Opcode(fields["opcode"]), **values)
+
+
+def refusal(seed: int) -> Scenario:
+    """The first instruction that breaks a rule is refused, named by its number and the rule's code.
+
+    Which rule that is says the table; the instructions are legal ones with a few bits changed.
+    """
+    random = Random(seed)
+    target = Target(
+        bus_bytes=random.choice(BUSES),
+        burst_beats=1,
+        rows=random.choice((2, 7, 16)),
+        cols=random.choice((2, 5, 16)),
+        acc_depth=random.choice((16, 100, 512)),
+        act_depth=random.choice((64, 1000)),
+        leaky=random.random() < 0.5,
+    )
+    dut = FetchUnit(target)
+    program: list[bytes] = []
+    wanted: tuple[int, int] | None = None
+    while wanted is None:
+        fields = legal_fields(random, random.choice(list(Opcode)), target)
+        if random.random() < 0.3:
+            _damage(random, fields)
+        data = encoded(fields)
+        if random.random() < 0.02:
+            data = bytes((data[0] | 15,)) + data[1:]
+        found = broken_rule(data, target)
+        if found is not None:
+            wanted = (found[0], len(program))
+        program.append(data)
+    program += [encode(Opcode.FINISH)] * random.randrange(3)
+    port = Port(
+        dut.transfer,
+        dut.beats,
+        b"".join(program),
+        target.bus_bytes,
+        random=random,
+        chance=random.choice(CHANCES),
+        latency=latency(random),
+    )
+    sinks = [
+        Sink(getattr(dut, name), chance=random.choice(CHANCES), random=random, fixed=False)
+        for name in ("load", "weights", "calc", "store")
+    ]
+    told: list[tuple[int, int]] = []
+
+    def start(ctx: Any, cycle: int) -> None:
+        ctx.set(dut.start, int(cycle == 2))
+        ctx.set(dut.count, len(program))
+
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.illegal):
+            told.append((ctx.get(dut.reason), ctx.get(dut.number)))
+
+    def check() -> None:
+        assert set(told) == {wanted}
+        taken = sum(len(sink.got) for sink in sinks)
+        assert taken <= wanted[1] + 2, "at most two are on their way when it is told"
+
+    return Scenario(
+        dut=dut,
+        agents=[Drive(start), port, *sinks, Watch(watch)],
+        done=lambda: bool(told),
+        check=check,
+        limit=40000 + 500 * len(program),
+        linger=20,
+    )
+
+
+def _damage(random: Random, fields: dict[str, int]) -> None:
+    """Give a field or two any value, often 0 or the largest."""
+    for field in random.sample(FIELDS[Opcode(fields["opcode"])][1:], k=min(2, len(fields) - 1)):
+        low = -(1 << (field.bits - 1)) if field.signed else 0
+        high = low + (1 << field.bits) - 1
+        fields[field.name] = random.choice((0, low, high, random.randint(low, high)))
 
 
 def fetch(seed: int) -> Scenario:
@@ -35,14 +149,11 @@ def fetch(seed: int) -> Scenario:
     count = random.randint(1, 20)
     for _ in range(count):
         opcode = random.choice(list(routes))
-        fields = {
-            f.name: random.getrandbits(f.bits) - (f.signed << (f.bits - 1)) for f in FIELDS[opcode]
-        }
-        fields["opcode"] = int(opcode)
+        fields = legal_fields(random, opcode, target)
         name = routes[opcode]
-        encoded = encode(opcode, **{k: v for k, v in fields.items() if k != "opcode"})
-        memory += encoded
-        expected[name].append(int.from_bytes(encoded, "little") if name == "store" else fields)
+        data = encoded(fields)
+        memory += data
+        expected[name].append(int.from_bytes(data, "little") if name == "store" else fields)
     port = Port(
         dut.transfer,
         dut.beats,

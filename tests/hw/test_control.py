@@ -15,12 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run
 
-from tilewright.compiler.registers import REGISTERS, offset
+from tilewright.compiler.registers import ACTIVITY, REGISTERS, Unit, offset
 from tilewright.compiler.target import Target
 from tilewright.hw.control import COUNTERS, Control
 from tilewright.hw.semaphore import Semaphore
 
 TARGET = Target()
+FAULTS: dict[str, Any] = {
+    "illegal": 1,
+    "finished": 1,
+    "read_fault": {"error": 1, "response": 2, "address": 0x1111_0000},
+    "write_fault": {"error": 1, "response": 3, "address": 0x2222_0000},
+}
+"""What the units say of each fault."""
+NOTHING = {
+    fault: {"error": 0, "response": 0, "address": 0} for fault in ("read_fault", "write_fault")
+}
 
 
 class Host:
@@ -55,6 +65,11 @@ class Host:
         """Which of start, clear, halt and irq are set."""
         names = ("start", "clear", "halt", "irq")
         return " ".join(name for name in names if self.ctx.get(getattr(self.dut, name)))
+
+    async def finish(self) -> None:
+        """End the run; no burst is under way."""
+        await self.pulse(self.dut.finished)
+        await self.pulse(self.dut.quiet)
 
     async def start(self) -> None:
         """Start a run, and come to its first cycle."""
@@ -102,7 +117,7 @@ def test_a_start_clears_the_units_and_then_starts_them() -> None:
         assert host.read("CTRL") == 0b001, "busy"
         await host.ctx.tick()
         assert host.outputs() == ""
-        await host.pulse(host.dut.finished)
+        await host.finish()
         assert host.read("CTRL") == 0b110, "done and idle"
         await host.start()
         assert host.read("CTRL") == 0b001, "a start clears done"
@@ -131,7 +146,7 @@ def test_while_busy_neither_start_nor_configuration_is_taken() -> None:
         await host.write("COUNT", 7)
         assert host.read("MEM_BASE") == 0x1000
         assert host.read("COUNT") == 0
-        await host.pulse(host.dut.finished)
+        await host.finish()
         assert host.outputs() == "", "the start while busy is not made up for"
         await host.write("MEM_BASE", 0x2000)
         assert host.read("MEM_BASE") == 0x2000
@@ -143,11 +158,11 @@ def test_while_busy_neither_start_nor_configuration_is_taken() -> None:
     ("faults", "status"),
     [
         (("illegal",), 1),
-        (("read_error",), 2),
-        (("write_error",), 3),
-        (("illegal", "read_error", "write_error"), 1),
-        (("read_error", "write_error"), 2),
-        (("finished", "write_error"), 3),
+        (("read_fault",), 2),
+        (("write_fault",), 3),
+        (("illegal", "read_fault", "write_fault"), 1),
+        (("read_fault", "write_fault"), 2),
+        (("finished", "write_fault"), 3),
     ],
 )
 def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
@@ -158,10 +173,12 @@ def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
         await host.write("GIE", 1)
         await host.start()
         for fault in faults:
-            host.ctx.set(getattr(host.dut, fault), 1)
+            host.ctx.set(getattr(host.dut, fault), FAULTS[fault])
+        host.ctx.set(host.dut.read_unit, Unit.WEIGHTS)
+        host.ctx.set(host.dut.reason, 17)
+        host.ctx.set(host.dut.number, 1234)
         await host.ctx.tick()
-        for fault in faults:
-            host.ctx.set(getattr(host.dut, fault), 0)
+        host.ctx.set(host.dut.finished, 0)
         for _ in range(5):
             assert host.outputs() == "halt"
             assert host.read("ISR") == 0
@@ -172,11 +189,16 @@ def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
         assert host.outputs() == "irq"
         assert host.read("ISR") == 2
         assert host.read("STATUS") == status
+        words = {1: (Unit.FETCH | 17 << 16, 1234)}
+        words |= {2: (Unit.WEIGHTS | 2 << 8, 0x1111_0000), 3: (Unit.STORE | 3 << 8, 0x2222_0000)}
+        assert (host.read("FAULT"), host.read("FAULT_ADDRESS")) == words[status]
         assert host.read("CTRL") == 0b100, "idle, not done"
+        for fault in faults:  # the units have been cleared
+            host.ctx.set(getattr(host.dut, fault), NOTHING.get(fault, 0))
         await host.write("ISR", 2)
         assert host.outputs() == ""
         await host.start()
-        assert host.read("STATUS") == 0
+        assert [host.read(name) for name in ("STATUS", "FAULT", "FAULT_ADDRESS")] == [0, 0, 0]
 
     play(script)
 
@@ -206,14 +228,13 @@ def test_a_soft_reset_ends_a_run_quietly_and_keeps_the_configuration(wait: int) 
 @pytest.mark.parametrize(("gie", "ier"), list(product((0, 1), range(4))))
 def test_the_interrupt_is_gated_and_each_cause_is_cleared_alone(gie: int, ier: int) -> None:
     async def script(host: Host) -> None:
-        host.ctx.set(host.dut.quiet, 1)
         await host.write("GIE", gie)
         await host.write("IER", ier)
         await host.start()
-        await host.pulse(host.dut.finished)
+        await host.finish()
         await host.start()
         await host.pulse(host.dut.illegal)
-        await host.ctx.tick()
+        await host.pulse(host.dut.quiet)
         pending = 3
         assert host.read("ISR") == pending
         for acknowledge in (0, 1, 2):
@@ -225,11 +246,111 @@ def test_the_interrupt_is_gated_and_each_cause_is_cleared_alone(gie: int, ier: i
     play(script)
 
 
+def test_a_run_that_ends_waits_for_bursts_that_no_one_needed() -> None:
+    async def script(host: Host) -> None:
+        await host.start()
+        await host.pulse(host.dut.finished)
+        for _ in range(4):
+            assert host.outputs() == "halt"
+            assert (host.read("CTRL"), host.read("ISR")) == (1, 0)
+            await host.ctx.tick()
+        await host.pulse(host.dut.quiet)
+        assert (host.read("CTRL"), host.read("ISR")) == (0b110, 1)
+
+    play(script)
+
+
+@pytest.mark.parametrize("limit", [1, 5, 40])
+def test_the_watchdog_ends_a_run_in_which_nothing_moves(limit: int) -> None:
+    async def script(host: Host) -> None:
+        host.ctx.set(host.dut.quiet, 1)
+        await host.write("WATCHDOG", limit)
+        await host.start()
+        for _ in range(3):  # progress starts the count anew
+            for _ in range(limit - 1):
+                await host.ctx.tick()
+                assert host.outputs() == ""
+            await host.pulse(host.dut.progress)
+        host.ctx.set(host.dut.activity, 0b101)
+        waited = 0
+        while host.outputs() == "":
+            await host.ctx.tick()
+            waited += 1
+        assert limit <= waited <= limit + 2
+        await host.ctx.tick()
+        host.ctx.set(host.dut.activity, 0)
+        assert [host.read(name) for name in ("STATUS", "CTRL", "ISR")] == [4, 4, 2]
+        assert host.read("ACTIVITY") == 0b101, "what it was doing"
+        await host.start()
+        assert host.read("STATUS") == 0
+        assert host.read("WATCHDOG") == limit
+
+    play(script)
+
+
+def test_without_a_limit_the_watchdog_is_off() -> None:
+    async def script(host: Host) -> None:
+        await host.start()
+        for _ in range(200):
+            await host.ctx.tick()
+            assert host.outputs() == ""
+
+    play(script)
+
+
+@pytest.mark.parametrize("end", ["finished", "soft_reset", "write_fault", "nothing"])
+def test_a_bus_that_never_answers_raises_the_interrupt_but_keeps_the_accelerator_busy(
+    end: str,
+) -> None:
+    async def script(host: Host) -> None:
+        for name, value in (("WATCHDOG", 20), ("IER", 3), ("GIE", 1)):
+            await host.write(name, value)
+        await host.start()
+        if end == "soft_reset":
+            await host.write("CTRL", 16)
+        elif end == "finished":
+            await host.pulse(host.dut.finished)
+        elif end == "write_fault":
+            host.ctx.set(host.dut.write_fault, FAULTS[end])
+        for _ in range(60):
+            await host.ctx.tick()
+        status = 3 if end == "write_fault" else 4
+        assert host.outputs() == "halt irq"
+        assert [host.read(name) for name in ("STATUS", "CTRL", "ISR")] == [status, 1, 2]
+        await host.write("ISR", 2)
+        for _ in range(100):
+            await host.ctx.tick()
+            assert host.outputs() == "halt", "it is told once"
+        await host.pulse(host.dut.quiet)
+        assert [host.read(name) for name in ("STATUS", "CTRL", "ISR")] == [status, 4, 0]
+
+    play(script)
+
+
+def test_activity_shows_what_goes_on_until_the_run_ends() -> None:
+    async def script(host: Host) -> None:
+        every = (1 << len(ACTIVITY)) - 1
+        await host.start()
+        host.ctx.set(host.dut.activity, every)
+        await host.ctx.tick()
+        assert host.read("ACTIVITY") == every
+        host.ctx.set(host.dut.activity, 2)
+        await host.finish()
+        host.ctx.set(host.dut.activity, 1)
+        await host.ctx.tick()
+        assert host.read("ACTIVITY") == 2
+        await host.start()
+        assert host.read("ACTIVITY") == 0
+
+    play(script)
+
+
 def test_an_event_in_the_cycle_of_its_acknowledgement_is_not_lost() -> None:
     async def script(host: Host) -> None:
         await host.start()
-        host.put("ISR", 1)
         await host.pulse(host.dut.finished)
+        host.put("ISR", 1)
+        await host.pulse(host.dut.quiet)
         assert host.read("ISR") == 1
 
     play(script)
@@ -250,6 +371,7 @@ def test_counters_count_their_own_event_during_the_run_only() -> None:
                 assert host.ctx.get(host.dut.cycles) == cycle
                 assert host.ctx.get(host.dut.busy_cycles) == expected["CALC_BUSY"]
                 host.ctx.set(host.dut.finished, int(cycle == length - 1))
+                host.ctx.set(host.dut.quiet, 1)
                 await host.pulse(host.dut.events, events)
                 expected["CYCLES"] += 1
                 for bit, name in enumerate(COUNTERS[1:]):

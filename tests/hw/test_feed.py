@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from buses import Port
 from feed_scenarios import (
-    instruction,
     load,
     load_job,
     load_words,
@@ -21,7 +20,7 @@ from feed_scenarios import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import Drive, Scenario, Sink, Source, Watch, run
-from word_scenarios import fetch, parameters
+from word_scenarios import encoded, fetch, legal_fields, parameters, refusal
 
 from tilewright.compiler.isa import Opcode, encode
 from tilewright.compiler.microarchitecture import UNIT_QUEUE
@@ -55,6 +54,12 @@ def test_weight_streams_unpack_to_their_rows(seed: int) -> None:
 @given(seed=SEEDS)
 def test_instructions_reach_their_units_in_order(seed: int) -> None:
     run(fetch(seed))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS)
+def test_the_first_instruction_that_breaks_a_rule_is_named(seed: int) -> None:
+    run(refusal(seed))
 
 
 @settings(max_examples=15, deadline=None)
@@ -189,9 +194,9 @@ def test_a_unit_that_does_not_take_its_instructions_stops_the_others_only_when_i
 ):
     target = Target(bus_bytes=64, burst_beats=4)
     dut = FetchUnit(target)
-    stuck = encode(Opcode.LOAD)
-    memory = stuck * UNIT_QUEUE + encode(Opcode.CALC) + stuck * 3 + encode(Opcode.CALC)
     random = Random(0)
+    stuck, work = (legal_fields(random, opcode, target) for opcode in (Opcode.LOAD, Opcode.CALC))
+    memory = encoded(stuck) * UNIT_QUEUE + encoded(work) + encoded(stuck) * 3 + encoded(work)
     port = Port(dut.transfer, dut.beats, memory, 64, random=random)
     calc = Sink(dut.calc, random=random)
     count = len(memory) // 64
@@ -203,4 +208,4 @@ def test_a_unit_that_does_not_take_its_instructions_stops_the_others_only_when_i
     run(
         Scenario(dut=dut, agents=[Drive(start), port, calc], done=lambda: bool(calc.got), linger=60)
     )
-    assert calc.got == [instruction(Opcode.CALC)], "the second waits behind the full queue"
+    assert calc.got == [work], "the second waits behind the full queue"

@@ -65,7 +65,7 @@ INPUTS = {
 MODULES = [
     *("top", "control", "slave", "engine"),
     *("engine_accumulators", "accumulators_column", "accumulators_column_2"),
-    *("engine_arbiter",),
+    *("engine_arbiter", "arbiter_log"),
     *("engine_array", "array_row", "array_row_2"),
     *("row_cell", "row_cell_2", "row_cell_3", "row_cell_4", "cell_multiplier"),
     *("engine_banks", "banks_row", "banks_row_2"),
@@ -83,7 +83,7 @@ MODULES = [
         "fetch_unit_queue_load",
         "fetch_unit_queue_store",
     ),
-    *("fetch_unit_queue_weights",),
+    *("fetch_unit_check", "fetch_unit_queue_weights"),
     *(
         "engine_load_unit",
         "load_unit_freed",
@@ -106,7 +106,7 @@ MODULES = [
     *("store_unit_pooling", "store_unit_postprocess", "postprocess_lane0", "store_unit_queue"),
     *("store_unit_ready_sums", "store_unit_rows", "store_unit_stamp", "store_unit_walker"),
     *("engine_weights_unit", "weights_unit_gearbox", "weights_unit_queue"),
-    *("engine_writer", "writer_lengths", "writer_pending"),
+    *("engine_writer", "writer_lengths", "writer_log", "writer_pending"),
 ]
 
 

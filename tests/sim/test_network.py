@@ -11,6 +11,7 @@ import pytest
 from simulators import need
 from toy import TARGET, toy_expected, toy_input, toy_program, toy_verilog
 
+from tilewright.errors import TilewrightError
 from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate, simulate_jobs
 from tilewright.sim.runner import SimBuild, SimulationError, build_simulation
@@ -86,9 +87,9 @@ FAULTS = {
     17: "AW burst crosses a 4 KiB boundary",
     18: "AW address is not aligned to the bus",
     19: "memory is read that nobody wrote",
-    20: "the watchdog: too many cycles went by",
+    20: "the watchdog: too many cycles went by .0x1388. without an interrupt: no unit has",
     21: "AXI-Lite write was answered with an error",
-    22: "register ID is 0x00000000, not 0x54574731",
+    22: "Register ID reads 0x00000000, not 0x54574731: this is not a Tilewright accelerator",
     23: "the watchdog: too many cycles went by",
     27: "AXI-Lite BVALID was dropped before BREADY",
     28: "AXI-Lite RVALID was dropped before RREADY",
@@ -190,7 +191,10 @@ def test_waveform_of_a_build_without_is_refused(build: SimBuild, tmp_path: Path)
 
 def test_program_of_another_target_is_refused(build: SimBuild, tmp_path: Path) -> None:
     other = toy_program(target=dataclasses.replace(TARGET, acc_depth=128))
-    with pytest.raises(SimulationError, match="the program is for target"):
+    with pytest.raises(
+        TilewrightError,
+        match="compiled for acc_depth = 128, the accelerator has acc_depth = 64; compile it",
+    ):
         simulate(build, other, [toy_input()], work_dir=tmp_path)
 
 
@@ -200,7 +204,7 @@ def test_hardware_of_another_target_is_refused(cache: Path, tmp_path: Path) -> N
     build = build_simulation(
         toy_verilog(other), TARGET, cache, simulator="icarus", memory_bytes=MEMORY
     )
-    with pytest.raises(SimulationError, match="register FINGERPRINT is"):
+    with pytest.raises(SimulationError, match="the accelerator has acc_depth = 128; compile it"):
         simulate(build, toy_program(), [toy_input()], work_dir=tmp_path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tilewright.compiler.capabilities import capability_words
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.program import Placement, Program, Region, stamp_pitch
 from tilewright.compiler.target import Target
@@ -17,8 +18,8 @@ TARGET = Target(rows=4, cols=4, act_depth=64, acc_depth=64)
 
 def toy_verilog(target: Target = TARGET) -> str:
     """Verilog of the toy."""
-    low = int(target.fingerprint, 16) & 0xFFFFFFFF
-    defines = {"TOY_BUS": target.bus_bytes, "TOY_FINGERPRINT": f"32'h{low:08x}"}
+    words = {f"TOY_{name}": f"32'h{word:08x}" for name, word in capability_words(target).items()}
+    defines = {"TOY_BUS": target.bus_bytes, **words}
     head = "".join(f"`define {name} {value}\n" for name, value in defines.items())
     return head + Path(__file__).with_name("toy_top.v").read_text()
 

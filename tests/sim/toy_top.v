@@ -66,8 +66,13 @@ module tilewright_top #(
                 12'h04: s_axi_rdata <= {31'b0, gie};
                 12'h0C: s_axi_rdata <= {30'b0, isr_error, isr_done};
                 12'h1C: s_axi_rdata <= status;
-                12'h40: s_axi_rdata <= FAULT == 22 ? 32'h0 : 32'h54574731;
+                12'h40: s_axi_rdata <= FAULT == 22 ? 32'h0 : `TOY_ID;
+                12'h44: s_axi_rdata <= `TOY_VERSION;
+                12'h48: s_axi_rdata <= `TOY_ARRAY;
+                12'h4C: s_axi_rdata <= `TOY_WIDTHS;
+                12'h50: s_axi_rdata <= `TOY_DEPTHS;
                 12'h54: s_axi_rdata <= `TOY_FINGERPRINT;
+                12'h58: s_axi_rdata <= `TOY_FEATURES;
                 12'h80: s_axi_rdata <= cycles;
                 12'h84: s_axi_rdata <= reads;
                 12'h9C: s_axi_rdata <= reads;
