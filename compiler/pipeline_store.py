@@ -10,9 +10,6 @@ from tilewright.compiler.program import STAMP_BYTES
 
 __all__ = ["StoreModel"]
 
-TO_PACKER = 3
-"""From an accumulator's read to the post-processing: two for the memory, one for pooling."""
-
 
 class StoreModel:
     """The STORE unit, see hw/store.py.
@@ -80,7 +77,8 @@ class StoreModel:
         target, bus = self._run.target, self._run.target.bus_bytes
         pixel, latency = target.pixel_bytes, target.postprocess_latency
         window = f["win_rows"] * f["win_cols"]
-        packed = begin - 1 + TO_PACKER + latency  # the last pixel into the packer
+        to_post = target.drain_latency + 1  # through the accumulators and pooling
+        packed = begin - 1 + to_post + latency  # the last pixel into the packer
         stall = 0
         address, announced = f["address"], begin + 3
         for _ in range(f["rows"]):
@@ -96,9 +94,9 @@ class StoreModel:
             announced += 2
             address += f["pitch"]
         # While the packer holds it up, the whole pipeline stands still.
-        read = packed - latency - TO_PACKER
+        read = packed - latency - to_post
         if f["signal_calc"]:
-            self._run.tokens["store", "calc"].give(read + 3)
+            self._run.tokens["store", "calc"].give(read + to_post)
         if f["signal_load"]:
             self._run.tokens["store", "load"].give(self._run.writer.last_response + 1)
         self._run.count("store", f["region"], packed + 1 - begin)

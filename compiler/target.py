@@ -212,6 +212,11 @@ class Target:
         return 2 if self.packs else 1
 
     @property
+    def drain_latency(self) -> int:
+        """Cycles from an accumulator's read to its value; packed ones are rotated in one more."""
+        return 3 if self.packs else 2
+
+    @property
     def sum_shift(self) -> int:
         """Bits by which CALC's `shift` moves partial sums up."""
         return self.weight_bits - 1

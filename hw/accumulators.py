@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -14,14 +14,25 @@ __all__ = ["Accumulators", "drain_layout", "drained_layout"]
 
 
 def drain_layout(target: Target) -> data.StructLayout:
-    """A read request: accumulator address, first and last of a pooling window, and a tag."""
+    """A read request: addresses, first and last of a pooling window, a tag, and a rotation.
+
+    Columns form bank_groups groups, each of which reads at its own address.
+    """
+    address = unsigned(ceil_log2(target.acc_depth))
+    groups = target.bank_groups
     return data.StructLayout(
-        {"address": unsigned(ceil_log2(target.acc_depth)), "first": 1, "last": 1, "tag": 2}
+        {
+            "addresses": data.ArrayLayout(address, groups),
+            "first": 1,
+            "last": 1,
+            "tag": 2,
+            "distance": unsigned(ceil_log2(groups)),
+        }
     )
 
 
 def drained_layout(target: Target) -> data.StructLayout:
-    """What was read: the C accumulators, and the request's marks."""
+    """What was read: C accumulators, and the request's marks."""
     return data.StructLayout(
         {
             "accs": data.ArrayLayout(signed(target.acc_bits), target.cols),
@@ -37,7 +48,8 @@ class Accumulators(wiring.Component):
 
     Accumulating takes one pixel a cycle without handshake; column c does everything c cycles after
     column 0. The same address may come again after ACCUMULATE_LATENCY cycles. Reading out is a
-    stream: one word of C accumulators for each request, two cycles later when not stalled. The
+    stream: one word of C accumulators for each request, Target.drain_latency cycles later when not
+    stalled. Its column group g holds what group ``(g + distance) mod bank_groups`` has read. The
     dependency tokens keep the two on different halves.
 
     Members
@@ -69,34 +81,58 @@ class Accumulators(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         request, drained = self.request, self.drained
+        target = self._target
         step = Signal()
-        valid = Signal(2)
-        marks = Signal(4)
-        drained_marks = Signal(4)
+        valid = Signal(target.drain_latency)
         m.d.comb += [
-            step.eq(drained.ready | ~valid[1]),
+            step.eq(drained.ready | ~valid[-1]),
             request.ready.eq(step),
-            drained.valid.eq(valid[1]),
+            drained.valid.eq(valid[-1]),
         ]
         with m.If(step):
-            m.d.sync += [
-                valid.eq(Cat(request.valid, valid[0])),
-                marks.eq(Cat(request.p.first, request.p.last, request.p.tag)),
-                drained_marks.eq(marks),
-            ]
-        m.d.comb += Cat(drained.p.first, drained.p.last, drained.p.tag).eq(drained_marks)
+            m.d.sync += valid.eq(Cat(request.valid, valid[:-1]))
+        marks = Cat(request.p.first, request.p.last, request.p.tag)
+        distance: Value = request.p.distance
+        for stage in range(target.drain_latency):
+            marks = _later(m, step, marks, f"marks_{stage}")
+        for stage in range(target.drain_latency - 1):
+            distance = _later(m, step, distance, f"distance_{stage}")
+        m.d.comb += Cat(drained.p.first, drained.p.last, drained.p.tag).eq(marks)
         control = self.control
-        for c in range(self._target.cols):
-            m.submodules[f"column_{c}"] = column = AccumulatorColumn(self._target)
+        columns = []
+        for c in range(target.cols):
+            m.submodules[f"column_{c}"] = column = AccumulatorColumn(target)
             m.d.comb += [
                 column.control_in.eq(control),
                 column.psum.eq(self.psums[c]),
                 column.drain_half.eq(self.drain_half),
                 column.drain_active.eq(request.valid | valid.any()),
-                column.drain_address.eq(request.p.address),
+                column.drain_address.eq(request.p.addresses[c * target.bank_groups // target.cols]),
                 column.drain_step.eq(step),
-                drained.p.accs[c].eq(column.drained),
             ]
-            if (c + 1) % self._target.columns_per_cell == 0:
+            columns.append(column.drained)
+            if (c + 1) % target.columns_per_cell == 0:
                 control = column.control_out
+        accs = Cat(columns)
+        if target.packs:
+            accs = _later(m, step, self._rotated(accs, distance), "accs")
+        m.d.comb += drained.p.accs.eq(accs)
         return m
+
+    def _rotated(self, accs: Value, distance: Value) -> Value:
+        """Column groups, each from `distance` groups on."""
+        groups = self._target.bank_groups
+        parts: list[Value] = [accs.word_select(g, len(accs) // groups) for g in range(groups)]
+        for level, bit in enumerate(distance):
+            parts = [
+                Mux(bit, parts[(g + (1 << level)) % groups], part) for g, part in enumerate(parts)
+            ]
+        return Cat(parts)
+
+
+def _later(m: Module, step: Signal, value: Value, name: str) -> Signal:
+    """A value, one step later."""
+    register = Signal(len(value), name=name, reset_less=True)
+    with m.If(step):
+        m.d.sync += register.eq(value)
+    return register

@@ -1,8 +1,9 @@
 """The STORE unit's walk over pooling windows and output rows."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
@@ -17,6 +18,10 @@ _INSTRUCTION = instruction_layout(Opcode.STORE)
 class DrainWalker(wiring.Component):
     """Accumulator addresses of every pooling window of every output pixel, one a cycle.
 
+    A packed instruction reads P/2 neighbouring pixels of a row from one block of P accumulators:
+    column group b has the pixel of phase f at the block's accumulator ``(b - f) mod P``, and its
+    lanes are to be rotated by f groups.
+
     Members
     -------
     job : ``In(STORE instruction)``
@@ -29,6 +34,7 @@ class DrainWalker(wiring.Component):
     """
 
     def __init__(self, target: Target) -> None:
+        self._target = target
         super().__init__(
             {
                 "job": In(_INSTRUCTION),
@@ -43,7 +49,16 @@ class DrainWalker(wiring.Component):
         job = self.job
         row, col = Signal(16), Signal(16)
         win_row, win_col = Signal(8), Signal(8)
-        row_base, col_base, win_base, address = Signal(16), Signal(16), Signal(16), Signal(16)
+        row_base, col_base, win_base = Signal(16), Signal(16), Signal(16)
+        address, upcoming = Signal(16), Signal(16)
+        block_end = Signal()  # the next pixel stands in another packed block
+        part, next_part = Signal(2), Signal(2)  # which pixel of the block's row
+        m.d.comb += [upcoming.eq(address), next_part.eq(part), block_end.eq(1)]
+        m.d.sync += [address.eq(upcoming), part.eq(next_part)]
+        for pixels in self._target.packs:
+            with m.If(job.pack == ceil_log2(pixels)):
+                m.d.comb += block_end.eq(part == pixels // 2 - 1)
+        self._requests(m, upcoming, job.phase | next_part)
         last_row, last_col = Signal(), Signal()
         last_win_row, last_win_col = Signal(), Signal()
         m.d.comb += [
@@ -52,33 +67,55 @@ class DrainWalker(wiring.Component):
             last_win_row.eq(win_row == job.win_rows - 1),
             last_win_col.eq(win_col == job.win_cols - 1),
             self.o.valid.eq(self.busy),
-            self.o.p.address.eq(address),
             self.o.p.first.eq((win_row == 0) & (win_col == 0)),
             self.o.p.last.eq(last_win_row & last_win_col),
             self.o.p.tag[0].eq(last_col),
             self.o.p.tag[1].eq(last_col & last_row),
         ]
         next_win = win_base + job.win_row_step
-        next_col = col_base + job.acc_col_step
+        next_col = col_base + Mux(block_end, job.acc_col_step, 0)
         next_row = row_base + job.acc_row_step
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
             for counter in (row, col, win_row, win_col):
                 m.d.sync += counter.eq(0)
-            for base in (row_base, col_base, win_base, address):
+            m.d.comb += [upcoming.eq(job.acc_base), next_part.eq(0)]
+            for base in (row_base, col_base, win_base):
                 m.d.sync += base.eq(job.acc_base)
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [win_col.eq(win_col + 1), address.eq(address + 1)]
+            m.d.comb += upcoming.eq(address + 1)
+            m.d.sync += win_col.eq(win_col + 1)
             with m.If(last_win_col):
-                m.d.sync += [win_col.eq(0), win_row.eq(win_row + 1)]
-                m.d.sync += [base.eq(next_win) for base in (win_base, address)]
+                m.d.comb += upcoming.eq(next_win)
+                m.d.sync += [win_col.eq(0), win_row.eq(win_row + 1), win_base.eq(next_win)]
                 with m.If(last_win_row):
+                    m.d.comb += [
+                        upcoming.eq(next_col),
+                        next_part.eq(Mux(block_end | last_col, 0, part + 1)),
+                    ]
                     m.d.sync += [win_row.eq(0), col.eq(col + 1)]
-                    m.d.sync += [base.eq(next_col) for base in (col_base, win_base, address)]
+                    m.d.sync += [base.eq(next_col) for base in (col_base, win_base)]
                     with m.If(last_col):
+                        m.d.comb += upcoming.eq(next_row)
                         m.d.sync += [col.eq(0), row.eq(row + 1)]
-                        for base in (row_base, col_base, win_base, address):
+                        for base in (row_base, col_base, win_base):
                             m.d.sync += base.eq(next_row)
                         with m.If(last_row):
                             m.d.sync += self.busy.eq(0)
         return m
+
+    def _requests(self, m: Module, address: Signal, phase: Value) -> None:
+        """Register where each column group reads the next accumulator, and the rotation."""
+        groups = self._target.bank_groups
+        distance = Signal.like(self.o.p.distance)
+        addresses = [Signal.like(address, name=f"address_{g}") for g in range(groups)]
+        m.d.comb += [own.eq(address) for own in addresses]
+        for pixels in self._target.packs:
+            bits, finer = ceil_log2(pixels), ceil_log2(groups // pixels)
+            with m.If(self.job.pack == bits):
+                m.d.comb += distance.eq(phase[:bits] << finer)
+                for group, own in enumerate(addresses):
+                    low = ((group >> finer) - phase)[:bits]
+                    m.d.comb += own.eq(Cat(low, address[bits:]))
+        m.d.sync += self.o.p.distance.eq(distance)
+        m.d.sync += [self.o.p.addresses[g].eq(own) for g, own in enumerate(addresses)]

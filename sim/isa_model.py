@@ -299,16 +299,12 @@ class _Model:
     def _store(self, f: Fields, clock: Clock) -> None:
         target = self.target
         self._check_lanes(f)
-        oy, ox, wy, wx = np.ix_(
-            *map(np.arange, (f["rows"], f["cols"], f["win_rows"], f["win_cols"]))
-        )
-        address = f["acc_base"] + oy * f["acc_row_step"] + ox * f["acc_col_step"]
-        address = (address + wy * f["win_row_step"] + wx).reshape(f["rows"], f["cols"], -1)
+        address, column = self._windows(f)
         _require(address.size > 0, "stores nothing")
         _require(bool(address.max() < target.acc_depth), "leaves the accumulators")
-        known = self.accumulated[f["half"]][address].all(axis=2)
+        known = self.accumulated[f["half"]][address].all(axis=(2, 3))
         self.acc_touched.read(clock, (f["half"] * target.acc_depth + address).ravel())
-        window = self.acc[f["half"]][address]
+        window = self.acc[f["half"]][address, column]
         pooled = window.sum(axis=2) if f["pool_sum"] else window.max(axis=2)
         values = self._postprocess(f, pooled)[:, :, f["src_lane"] : f["src_lane"] + f["lanes"]]
         size = f["cols"] * target.pixel_bytes
@@ -322,6 +318,28 @@ class _Model:
             self.memory[span].view(kind).reshape(f["cols"], -1)[:, lanes] = values[y]
             grid = self.written[span].reshape(f["cols"], target.rows, -1)
             grid[:, lanes] = known[y][:, None, None]
+
+    def _windows(self, f: Fields) -> tuple[IntArray, IntArray]:
+        """Accumulator and column that each output pixel's window reads for each lane.
+
+        Both can be broadcast to [rows, cols, window, C].
+        """
+        pixels = self._pixels(f)
+        lane = np.arange(self.target.cols)
+        oy, ox = np.ix_(np.arange(f["rows"]), np.arange(f["cols"]))
+        base = f["acc_base"] + oy * f["acc_row_step"]
+        if pixels == 1:
+            wy, wx = np.divmod(np.arange(f["win_rows"] * f["win_cols"]), max(f["win_cols"], 1))
+            base = (base + ox * f["acc_col_step"])[:, :, None, None]
+            return base + (wy * f["win_row_step"] + wx)[:, None], lane
+        _require(f["win_rows"] == f["win_cols"] == 1, "pools packed pixels")
+        steps = (f["acc_base"], f["acc_row_step"], f["acc_col_step"])
+        _require(not any(step % pixels for step in steps), "reads packed pixels between blocks")
+        _require(f["phase"] in (0, pixels // 2), f"starts rows at phase {f['phase']}")
+        group, place = np.divmod(lane, len(lane) // pixels)
+        base = (base + ox // (pixels // 2) * f["acc_col_step"])[:, :, None, None]
+        phase = f["phase"] + ox[:, :, None, None] % (pixels // 2)
+        return base + group, (group + phase) % pixels * (len(lane) // pixels) + place
 
     def _check_lanes(self, f: Fields) -> None:
         target = self.target

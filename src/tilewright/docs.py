@@ -33,6 +33,7 @@ def isa_page() -> str:
             "\n".join(["| bits | field | | meaning |", "| --- | --- | --- | --- |", *rows])
         )
     parts += ["## Weight streams", *_paragraphs(_WEIGHTS)]
+    parts += ["## Packed words", *_paragraphs(_PACKED)]
     parts += ["## Parameter records", *_paragraphs(_PARAMS)]
     parts += ["## Order", *_paragraphs(_ORDER)]
     parts += ["## Illegal instructions", *_paragraphs(legal.__doc__ or "")[1:], _rules()]
@@ -88,6 +89,23 @@ end is padded to a bus beat.
 The bank word that row r reads for pixel (y, x) of a tile is
 `base + tile offset + y * row_step + x * col_step + offset_r` (without `gather` the last term is 0),
 modulo 2^16.
+
+With `pack`, a row has the same bits, but only P = 2^pack weights of the target's widest container
+in the low ones: weight n belongs to column n * C/P + r mod C/P, and all other columns have 0.
+"""
+
+_PACKED = """
+Targets with R = C (and `pack_pixels` of 4 or 8) can hold P = 4 or 8 pixels of R/P channels in the
+lanes of one word, for depthwise layers. Pixels form blocks of two rows and P/2 columns; a pixel's
+phase f is its place in its block, row by row. Lanes, banks and columns form P groups of R/P. A block
+takes P words (and P accumulators), one for each lane group: lane group g of the pixel of phase f
+stands in bank (or column) group (g + f) mod P of word g.
+
+LOAD and STORE handle every other row: `phase` (0 or P/2) is that of a row's first pixel. LOAD writes
+words n = 0, 1, ... of its rectangle, padding included, to the block at `bank_address` plus
+n div (P/2) * P. STORE reads pixel x of an output row y in the block at
+`acc_base + y * acc_row_step + x div (P/2) * acc_col_step`; its windows have one pixel. All these
+addresses are multiples of P, and the rectangle's width is one of P/2.
 """
 
 _PARAMS = f"""

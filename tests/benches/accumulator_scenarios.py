@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -22,6 +22,17 @@ class Pass:
 
     half: int
     items: list[tuple[int, bool, bool, list[int]]]
+
+
+def packing_target(random: Random) -> Target:
+    """A small array, often one that can pack pixels."""
+    target = small_target(random)
+    side = random.choice((target.rows, 4, 8, 12))
+    if side == target.rows:
+        return target
+    wide = max(target.acc_bits, target.act_bits + target.weight_bits + 4)
+    packs = random.choice((1, 4, 8))
+    return replace(target, rows=side, cols=side, acc_bits=wide, pack_pixels=packs)
 
 
 def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
@@ -46,14 +57,22 @@ def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
 def accumulators(seed: int) -> Scenario:
     """While one half accumulates, the other is read out, with any pauses, and gives its sums."""
     random = Random(seed)
-    target = small_target(random)
+    target = packing_target(random)
     dut = Accumulators(target)
+    groups, cols = target.bank_groups, target.cols
+
+    def rotated(state: Any, half: int, request: Any) -> list[int]:
+        addresses = [request["addresses"][c * groups // cols] for c in range(cols)]
+        read = [state[half][address][c] for c, address in enumerate(addresses)]
+        turn = request["distance"] * cols // groups
+        return read[turn:] + read[:turn]
+
     passes = random_passes(random, target, 4)
     wrap = 1 << target.acc_bits
     # cycle: half, address, first, shift, sums
     plan: dict[int, tuple[int, int, bool, bool, list[int]]] = {}
     state = [[[0] * target.cols for _ in range(target.acc_depth)] for _ in range(2)]
-    drains: list[tuple[int, int, list[dict[str, int]], list[list[int]]]] = []
+    drains: list[tuple[int, int, list[dict[str, Any]], list[list[int]]]] = []
     at = 0
     for item in passes:
         begin = at
@@ -70,17 +89,20 @@ def accumulators(seed: int) -> Scenario:
             at += 1 if random.random() < 0.8 or address < 0 else 2
         at += target.cols + ACCUMULATE_LATENCY
         written = sorted({address for address, *_ in item.items if address >= 0})
-        reads = [random.choice(written) for _ in range(random.randint(1, 20))]
+        reads = [
+            [random.choice(written) for _ in range(groups)] for _ in range(random.randint(1, 20))
+        ]
         requests = [
             {
-                "address": address,
+                "addresses": addresses,
+                "distance": random.randrange(groups),
                 "first": random.randrange(2),
                 "last": random.randrange(2),
                 "tag": random.randrange(4),
             }
-            for address in reads
+            for addresses in reads
         ]
-        drains.append((at, item.half, requests, [state[item.half][a][:] for a in reads]))
+        drains.append((at, item.half, requests, [rotated(state, item.half, r) for r in requests]))
         # The next pass goes to the other half; the one after waits for this drain.
         if item.half:
             at = max(at, begin) + 14 * 20

@@ -22,6 +22,7 @@ from tilewright.hw.stamp_source import StampSource
 __all__ = [
     "drain",
     "lane_move",
+    "lane_source",
     "lanes",
     "pack_rows",
     "random_packing_target",
@@ -34,10 +35,14 @@ __all__ = [
 
 
 def windows(job: dict[str, int]) -> Iterator[tuple[list[int], bool, bool]]:
-    """Accumulators of each output pixel's window; last pixel of its row; last of all."""
+    """Accumulators of each output pixel's window; last pixel of its row; last of all.
+
+    A packed pixel's is the first one of its block.
+    """
+    block = (1 << job["pack"]) // 2 or 1
     for y in range(job["rows"]):
         for x in range(job["cols"]):
-            base = job["acc_base"] + y * job["acc_row_step"] + x * job["acc_col_step"]
+            base = job["acc_base"] + y * job["acc_row_step"] + x // block * job["acc_col_step"]
             window = [
                 base + wy * job["win_row_step"] + wx
                 for wy in range(job["win_rows"])
@@ -47,18 +52,33 @@ def windows(job: dict[str, int]) -> Iterator[tuple[list[int], bool, bool]]:
             yield window, last, last and y == job["rows"] - 1
 
 
+def lane_source(job: dict[str, int], x: int, lane: int, target: Target) -> tuple[int, int]:
+    """Column, and accumulator after the window's, from which lane `lane` of pixel x comes."""
+    pixels = 1 << job["pack"]
+    if pixels == 1:
+        return lane, 0
+    group, place = divmod(lane, target.cols // pixels)
+    phase = job["phase"] + x % (pixels // 2)
+    return (group + phase) % pixels * (target.cols // pixels) + place, group
+
+
 def store_job(random: Random, target: Target, **wanted: int) -> dict[str, int]:
-    """A random STORE whose windows stay inside the accumulators."""
+    """A random STORE whose windows stay inside the accumulators, packed if the target can."""
     while True:
+        pixels = random.choice((1, *target.packs))
         win_rows, win_cols = random.choice((1, 1, 2, 3)), random.choice((1, 1, 2, 3))
+        if pixels > 1:
+            win_rows = win_cols = 1
         job = instruction(
             Opcode.STORE,
             half=random.randrange(2),
             rows=random.randint(1, 3),
             cols=random.randint(1, 5),
-            acc_base=random.randrange(target.acc_depth),
-            acc_row_step=random.randrange(12),
-            acc_col_step=random.randrange(4),
+            acc_base=random.randrange(target.acc_depth // pixels) * pixels,
+            acc_row_step=random.randrange(12 if pixels == 1 else 3) * pixels,
+            acc_col_step=random.randrange(4 if pixels == 1 else 3) * pixels,
+            pack=pixels.bit_length() - 1,
+            phase=random.choice((0, pixels // 2)),
             win_rows=win_rows,
             win_cols=win_cols,
             win_row_step=random.randrange(10),
@@ -70,20 +90,21 @@ def store_job(random: Random, target: Target, **wanted: int) -> dict[str, int]:
 
 
 def drain(seed: int) -> Scenario:
-    """Every accumulator of every window, in order, with its marks."""
+    """Every accumulator of every window, in order, with its marks and its rotation."""
     random = Random(seed)
-    target = Target(acc_depth=64)
+    side = random.choice((4, 12, 16))
+    target = Target(acc_depth=64, rows=side, cols=side, pack_pixels=random.choice((1, 4, 8)))
     dut = DrainWalker(target)
     jobs = [store_job(random, target) for _ in range(4)]
     expected = [
         {
-            "address": address,
+            **asked(job, pixel % job["cols"], address, target),
             "first": int(n == 0),
             "last": int(n == len(window) - 1),
             "tag": row_end + 2 * end,
         }
         for job in jobs
-        for window, row_end, end in windows(job)
+        for pixel, (window, row_end, end) in enumerate(windows(job))
         for n, address in enumerate(window)
     ]
     sink = Sink(dut.o, chance=random.choice(CHANCES), random=random)
@@ -103,6 +124,17 @@ def drain(seed: int) -> Scenario:
         done=lambda: len(sink.got) >= len(expected),
         check=check,
     )
+
+
+def asked(job: dict[str, int], x: int, address: int, target: Target) -> dict[str, Any]:
+    """Where each column group reads for pixel x, and from which group on the lanes come."""
+    groups = target.bank_groups
+    addresses = [address] * groups
+    for lane in range(target.cols):
+        column, after = lane_source(job, x, lane, target)
+        addresses[column * groups // target.cols] = address + after
+    first, _ = lane_source(job, x, 0, target)
+    return {"addresses": addresses, "distance": first * groups // target.cols}
 
 
 class Starter(Agent):
@@ -201,9 +233,12 @@ def unpack_beats(beats: list[dict[str, int]], bus: int) -> list[int | None]:
 
 
 def random_packing_target(random: Random) -> Target:
+    side = random.choice((4, 8))
+    square = random.random() < 0.4
     return Target(
-        rows=random.randint(1, 6),
-        cols=random.randint(1, 6),
+        rows=side if square else random.randint(1, 6),
+        cols=side if square else random.randint(1, 6),
+        pack_pixels=random.choice((1, 4, 8)),
         act_bits=random.choice((3, 8, 9, 16)),
         acc_bits=random.randint(32, 48),
         acc_depth=64,

@@ -11,6 +11,7 @@ from bus_scenarios import CHANCES
 from buses import Port, transferred
 from drain_scenarios import (
     lane_move,
+    lane_source,
     pack_rows,
     random_packing_target,
     store_job,
@@ -32,8 +33,8 @@ __all__ = ["store"]
 class AccumulatorModel(Agent):
     """The accumulators as STORE sees them: each request is answered, in order, a little later."""
 
-    def __init__(self, dut: Any, values: Any, random: Random) -> None:
-        self.dut, self.values = dut, values
+    def __init__(self, dut: Any, target: Target, values: Any, random: Random) -> None:
+        self.dut, self.target, self.values = dut, target, values
         self.requests = Sink(dut.request, chance=random.choice(CHANCES), random=random)
         self.answers = Source(dut.drained, chance=random.choice(CHANCES), random=random)
 
@@ -46,7 +47,11 @@ class AccumulatorModel(Agent):
         self.requests.sample(ctx, cycle)
         self.answers.sample(ctx, cycle)
         for item in self.requests.got[before:]:
-            accs = self.values[ctx.get(self.dut.drain_half), item["address"]]
+            cols, groups = self.target.cols, self.target.bank_groups
+            values = self.values[ctx.get(self.dut.drain_half)]
+            read = [values[item["addresses"][c * groups // cols], c] for c in range(cols)]
+            turn = item["distance"] * cols // groups
+            accs = read[turn:] + read[:turn]
             marks = {name: item[name] for name in ("first", "last", "tag")}
             self.answers.items.append({"accs": [int(v) for v in accs], **marks})
 
@@ -97,8 +102,10 @@ def reference(
     lines: list[list[list[int]]] = [[]]
     bias = np.array([b for b, _ in params], np.int64)
     shift = np.array([s for _, s in params], np.int64)
-    for window, row_end, _ in windows(job):
-        accs = values[job["half"], window]
+    for pixel, (window, row_end, _) in enumerate(windows(job)):
+        sources = [lane_source(job, pixel % job["cols"], c, target) for c in range(target.cols)]
+        column, after = np.array(sources).T
+        accs = values[job["half"], np.array(window)[:, None] + after, column]
         acc = accs.sum(axis=0) if job["pool_sum"] else accs.max(axis=0)
         result = numerics.postprocess(
             acc,
@@ -191,7 +198,7 @@ def store(seed: int) -> Scenario:
         chance=random.choice(CHANCES),
         latency=latency(random),
     )
-    sums = AccumulatorModel(dut, values, random)
+    sums = AccumulatorModel(dut, target, values, random)
     writer = WriterModel(dut, random)
     state = {"given": 0, "seen": 0, "calc": 0}
     finished: list[int] = []
