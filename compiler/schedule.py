@@ -229,7 +229,10 @@ class _AreaSchedule:
         return slots
 
     def _drain(self) -> None:
+        # A half cannot be read while sums are added to it: all wait for the batch's last CALC.
+        last = max((fill.calcs[-1] for fill in self.pending), default=0)
         for fill in self.pending:
+            fill.calcs.append(last)
             store_instructions(self.machine, self.work, fill, self.pending_half)
         self.pending = []
 

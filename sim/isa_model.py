@@ -103,7 +103,8 @@ class _Model:
         self.orders = Orders()
         beats = -(-program.memory_bytes // target.bus_bytes)
         self.bank_touched = Touched(target.act_depth, "load", "calc", "bank words")
-        self.acc_touched = Touched(2 * target.acc_depth, "calc", "store", "accumulators")
+        # A half has one read port: it is drained or added to, whatever the addresses.
+        self.acc_touched = Touched(2, "calc", "store", "an accumulator half")
         self.memory_touched = Touched(beats, "store", "load", "memory")
         self.done = False
 
@@ -266,9 +267,7 @@ class _Model:
             acc += self._products(pixel, part, bool(f["gather"]), clock) << shift
         limit = 1 << (self.target.acc_bits - 1)
         _require(bool((acc >= -limit).all() and (acc < limit).all()), "overflows acc_bits")
-        offset = f["half"] * self.target.acc_depth
-        words = slice(offset + f["acc_base"], offset + end, f["acc_step"])
-        self.acc_touched.write(clock, words)
+        self.acc_touched.write(clock, slice(f["half"], f["half"] + 1))
 
     def _products(self, pixel: IntArray, tile: IntArray, gather: bool, clock: Clock) -> IntArray:
         """Sum over tiles and rows of activation * weight: int64 [pixels, C]."""
@@ -303,7 +302,7 @@ class _Model:
         _require(address.size > 0, "stores nothing")
         _require(bool(address.max() < target.acc_depth), "leaves the accumulators")
         known = self.accumulated[f["half"]][address].all(axis=(2, 3))
-        self.acc_touched.read(clock, (f["half"] * target.acc_depth + address).ravel())
+        self.acc_touched.read(clock, slice(f["half"], f["half"] + 1))
         window = self.acc[f["half"]][address, column]
         pooled = window.sum(axis=2) if f["pool_sum"] else window.max(axis=2)
         values = self._postprocess(f, pooled)[:, :, f["src_lane"] : f["src_lane"] + f["lanes"]]
