@@ -34,9 +34,9 @@ _LIMITS = {
 _PACKS = (4, 8)
 """Pixels of a packed word, where rows and cols allow."""
 
-_BLOCK_STAGES = {"generic": 1, "ecp5": 3}
-"""Registers from the operands to the product that each family's multiplier block has; any number
-in plain logic."""
+_BLOCK_STAGES = {"generic": 1, "ecp5": 3, "ice40": 1, "gowin": 3, "xilinx": 1}
+"""Least multiplier_stages of each family: the registers of its block from the cell's operand
+registers on, which are the block's own in ice40 and xilinx."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,11 @@ class Target:
     fifo_bursts : read-ahead of each DMA reader, in bursts
     pack_pixels : most pixels (4 or 8) of few channels that one bank word can hold, so that
         depthwise layers use the array better; 1 builds no hardware for it, nor does rows != cols
-    multiplier : family of the multipliers: "generic" (what synthesis makes of `*`) or "ecp5"
+    multiplier : family of the multipliers: "generic" (what synthesis makes of `*`), "ecp5",
+        "ice40" (UltraPlus), "gowin" or "xilinx" (7-series)
     multiplier_stages : registers from the operands to the product: those of the family's block (3
-        for ecp5), and further ones between it and the adder
+        for ecp5 and gowin) and further ones between it and the adder; 1 or 2, all in the block,
+        for ice40 and xilinx
     weights_per_multiplier : 2 computes two columns with one multiplier, for narrow weights
     leaky : whether the post-processing can do LeakyReLU
     clock_mhz : intended clock, for frame rates in reports
@@ -134,33 +136,43 @@ class Target:
                 f"Target {self.name!r}: multiplier must be one of {', '.join(_BLOCK_STAGES)}, "
                 f"not {self.multiplier!r}"
             )
-        least, most = _BLOCK_STAGES[self.multiplier], _LIMITS["multiplier_stages"][1]
-        if self.multiplier_stages < least:
+        least = _BLOCK_STAGES[self.multiplier]
+        most = 2 if self.multiplier in ("ice40", "xilinx") else _LIMITS["multiplier_stages"][1]
+        if not least <= self.multiplier_stages <= most:
             raise TilewrightError(
                 f"Target {self.name!r}: multiplier_stages must be in {least}..{most} with "
-                f"multiplier {self.multiplier!r} ({least} are in its block), "
-                f"not {self.multiplier_stages}"
+                f"multiplier {self.multiplier!r}, not {self.multiplier_stages}"
             )
         if self.weights_per_multiplier == 2:
             self._check_pairs()
+        if self.multiplier == "ice40" and max(self.act_bits, self.weight_bits) > 8:
+            raise TilewrightError(
+                f"Target {self.name!r}: multiplier 'ice40' needs act_bits and weight_bits of at "
+                f"most 8, not {self.act_bits} and {self.weight_bits}; use multiplier 'generic'"
+            )
+        if self.cols % self.columns_per_cell:
+            raise TilewrightError(
+                f"Target {self.name!r}: cols must be even where two columns share a multiplier "
+                f"(multiplier 'ice40', or weights_per_multiplier 2), not {self.cols}"
+            )
 
     def _check_pairs(self) -> None:
+        if self.multiplier == "ice40":
+            raise TilewrightError(
+                f"Target {self.name!r}: multiplier 'ice40' needs weights_per_multiplier 1 (its "
+                "block computes two columns as it is), not 2"
+            )
         if self.weight_bits > 4 or self.act_bits > 8:
             raise TilewrightError(
                 f"Target {self.name!r}: weights_per_multiplier 2 needs weight_bits of at most 4 "
                 f"and act_bits of at most 8 (an 18x18 multiplier), not {self.weight_bits} and "
                 f"{self.act_bits}; use weights_per_multiplier 1"
             )
-        if self.cols % 2:
-            raise TilewrightError(
-                f"Target {self.name!r}: cols must be even with weights_per_multiplier 2, "
-                f"not {self.cols}"
-            )
 
     @property
     def columns_per_cell(self) -> int:
         """Neighbouring columns that share a multiplier, and with it their activation."""
-        return self.weights_per_multiplier
+        return 2 if self.multiplier == "ice40" else self.weights_per_multiplier
 
     @property
     def cells_per_row(self) -> int:
@@ -170,9 +182,9 @@ class Target:
     @property
     def product_registers(self) -> int:
         """Registers in the fabric between a multiplier block and its adder."""
-        if self.multiplier == "generic":
-            return 0
-        return self.multiplier_stages - _BLOCK_STAGES[self.multiplier]
+        if self.multiplier in ("ecp5", "gowin"):
+            return self.multiplier_stages - _BLOCK_STAGES[self.multiplier]
+        return 0
 
     @property
     def lane_bytes(self) -> int:

@@ -18,6 +18,13 @@ __all__ = ["component_verilog", "generate_verilog", "top_name"]
 
 _MODULE = re.compile(r"^module (\S+?) ?\((.*?)^endmodule$", re.MULTILINE | re.DOTALL)
 _INSTANCE = re.compile(r"^  (\\\S+ |[A-Za-z_]\w*) (\\\S+ |\w+ )\($", re.MULTILINE)
+# A net called a[0] beside a net a: ABC9, in Yosys's flows for iCE40, Gowin and Xilinx, takes it for a
+# bit of a and fails.
+_BRACKETED = re.compile(r"\\\S*\[\d+\]\S* ")
+_VENDOR_CELL = re.compile(r"^  [A-Za-z]\w* #\($", re.MULTILINE)
+# Where bits of signed nets go to a vendor's cell, Yosys elaborates modules anew after flattening, and
+# no longer finds their parts. Nets need not be signed: expressions say $signed themselves.
+_SIGNED_NET = re.compile(r"^(  (?:input|output|wire|reg)) signed ", re.MULTILINE)
 _MADE_BY_YOSYS = re.compile(r"\\\$procmux\$\d+_?(Y|CMP|CTRL|) ")
 _PLAIN = {"Y": "mux", "CMP": "case", "CTRL": "cases", "": "choose"}
 _ASSIGNMENTS = re.compile(r"(?:^  assign .*\n)+", re.MULTILINE)
@@ -50,6 +57,9 @@ def component_verilog(component: wiring.Component, *, name: str, prefix: str) ->
     are written once.
     """
     text = _write_verilog(rtlil.convert(component, name=name, emit_src=False))
+    text = _BRACKETED.sub(lambda name: re.sub(r"\[(\d+)\]", r"__\1", name[0]), text)
+    if _VENDOR_CELL.search(text):
+        text = _SIGNED_NET.sub(r"\1 ", text)
     modules = {match[1]: _renumber(match[0]) for match in _MODULE.finditer(text)}
     shared = _merge_equal(modules)
     names = _plain_names(shared, set(shared.values()), name, prefix)

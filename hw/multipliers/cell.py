@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import signed
+from amaranth.hdl import Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
 
 from tilewright.compiler.target import Target
 
-__all__ = ["cell_members", "psum_layout"]
+__all__ = ["CASCADE_BITS", "as_port", "cell_members", "psum_layout"]
+
+CASCADE_BITS = 48
+"""Width of the cascade from one DSP48E1 to the next."""
+
+
+def as_port(value: Value) -> Value:
+    """The value, through an operator that costs nothing.
+
+    Bits of a block's output that go to a port directly would each become a port, with a number
+    that differs from cell to cell; so all cells are one module.
+    """
+    return value | 0
 
 
 def psum_layout(target: Target) -> data.ArrayLayout:
-    """The partial sums that one cell passes down to the next."""
+    """What one cell passes down to the next: partial sums, or the block's cascade."""
+    if target.multiplier == "xilinx":
+        return data.ArrayLayout(signed(CASCADE_BITS), 1)
     return data.ArrayLayout(signed(target.psum_bits), target.columns_per_cell)
 
 

@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, sign
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tilewright.hw.multipliers.cell import as_port
+
 __all__ = ["Ecp5Multiplier"]
 
 _WIDTH = 18
@@ -63,7 +65,5 @@ class Ecp5Multiplier(wiring.Component):
             for signal in ("CLK", "CE", "RST")
         }
         m.submodules.block = Instance("MULT18X18D", **registers, **ports)
-        # The operator keeps the product one port of this module, in place of numbered single bits
-        # of the block; it costs nothing.
-        m.d.comb += self.product.eq(product[2 * _WIDTH - len(self.product) :] | 0)
+        m.d.comb += self.product.eq(as_port(product[2 * _WIDTH - len(self.product) :]))
         return m

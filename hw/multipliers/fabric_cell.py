@@ -9,6 +9,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.multipliers.cell import cell_members
 from tilewright.hw.multipliers.ecp5 import Ecp5Multiplier
 from tilewright.hw.multipliers.generic import GenericMultiplier
+from tilewright.hw.multipliers.gowin import GowinMultiplier
 from tilewright.hw.multipliers.packing import lower_part, pack, upper_part
 
 __all__ = ["FabricCell"]
@@ -65,6 +66,8 @@ class FabricCell(wiring.Component):
         target = self._target
         if target.multiplier == "ecp5":
             return Ecp5Multiplier(a_bits=target.act_bits, b_bits=b_bits)
+        if target.multiplier == "gowin":
+            return GowinMultiplier(a_bits=target.act_bits, b_bits=b_bits)
         return GenericMultiplier(
             a_bits=target.act_bits, b_bits=b_bits, stages=target.multiplier_stages
         )

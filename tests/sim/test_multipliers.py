@@ -19,7 +19,10 @@ ECP5 = dataclasses.replace(BASE, multiplier="ecp5", multiplier_stages=4)
 PAIRS = dataclasses.replace(ECP5, weight_bits=4, weights_per_multiplier=2)
 
 
-@pytest.mark.parametrize("target", [pytest.param(ECP5, id="ecp5"), pytest.param(PAIRS, id="pairs")])
+@pytest.mark.parametrize(
+    "target",
+    [pytest.param(ECP5, id="ecp5"), pytest.param(PAIRS, id="pairs")],
+)
 def test_networks_run_on_the_familys_multipliers(builds, target, tmp_path):
     latency = 20
     memory = MemoryConfig(read_latency=latency, write_latency=latency)
