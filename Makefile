@@ -24,7 +24,9 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# SCALE-Sim, the baseline: its compute model needs tqdm only, its reports pandas, Matplotlib, Numba.
 bench: $(VENV)/installed
+	$(PIP) install --quiet --constraint constraints.txt --no-deps scalesim tqdm
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/installed
