@@ -2,19 +2,21 @@
 
 The *mapping's bound* is the share of useful multiply-accumulates in the slots that the layer's
 weight tiles take when each accumulator is computed once: channel counts that do not fill R and C,
-diagonal tiles. The *roofline's bound* is the utilization if nothing counted but the cycles in which
-the array computes and those in which the bus moves data, whichever are more: no latency, no
-dependence, no unit that is slower than the bus. Bytes are those that the program's instructions
-move, itself included.
+diagonal tiles, packed as well as the target can. The *roofline's bound* is the utilization if
+nothing counted but the cycles in which the array computes and those in which the bus moves data,
+whichever are more: no latency, no dependence, no unit that is slower than the bus. Bytes are those
+that the program's instructions move, itself included.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tilewright.compiler.geometry import Packing
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode
 from tilewright.compiler.listing import instructions
 from tilewright.compiler.matrices import area_runs
+from tilewright.compiler.packing import packings
 from tilewright.compiler.program import STAMP_BYTES, Program
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, layer_work
@@ -109,24 +111,25 @@ def _instruction(opcode: Opcode, fields: dict[str, int], target: Target) -> dict
 
 
 def mapping_slots(work: LayerWork) -> int:
-    """Multiply-accumulate slots of a layer's weight tiles over its accumulators, each once."""
+    """Fewest multiply-accumulate slots that a layer's weight tiles take, each accumulator once."""
     cells = work.target.rows * work.target.cols
-    return cells * sum(_tiles(work, area) * _accumulators(area) for area in work.areas)
+    return cells * sum(
+        min(_cycles(work, area, packing) for packing in packings(work, area)) for area in work.areas
+    )
 
 
-def _tiles(work: LayerWork, area: Area) -> int:
-    return sum(run.tiles for column in area_runs(work, area) for run in column)
-
-
-def _accumulators(area: Area) -> int:
-    """Accumulators that the area's outputs read, each counted once."""
-    count = 1
-    for windows, (first, last) in ((area.row_windows, area.rows), (area.col_windows, area.cols)):
+def _cycles(work: LayerWork, area: Area, packing: Packing) -> int:
+    """Cycles of an area: its weight tiles, each for all its words of accumulators."""
+    tiles = sum(run.tiles for column in area_runs(work, area, packing) for run in column)
+    words = 1
+    for axis, (windows, (first, last)) in enumerate(
+        ((area.row_windows, area.rows), (area.col_windows, area.cols))
+    ):
         used: set[int] = set()
         for start, stop in zip(windows.starts[first:last], windows.stops[first:last], strict=True):
             used.update(range(start, stop))
-        count *= len(used)
-    return count
+        words *= -(-len(used) // packing.size(axis))
+    return tiles * words
 
 
 def layer_bounds(fixed: FixedGraph, program: Program, *, shared: bool = False) -> dict[str, Bounds]:

@@ -41,6 +41,11 @@ def test_channels_that_do_not_fill_the_array_bound_the_mapping():
     assert bounds(24, 18, 1, 14, Target(rows=12, cols=12)).mapping == pytest.approx(18 / 24)
 
 
+def test_a_depthwise_layer_uses_one_cell_a_row_unless_words_are_packed():
+    assert bounds(32, 32, 3, 16, Target(pack_pixels=1), groups=32).mapping == 1 / 16
+    assert bounds(32, 32, 3, 16, Target(), groups=32).mapping >= 1 / 16
+
+
 def test_few_pixels_are_bound_by_weight_bytes():
     target = Target()
     found = bounds(256, 256, 1, 1, target)
