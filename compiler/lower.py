@@ -10,9 +10,10 @@ from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.machine import Machine
 from tilewright.compiler.memory import Lifetime, place
 from tilewright.compiler.program import Placement, Program, Region, stamp_pitch
-from tilewright.compiler.schedule import Summary, schedule_layer
+from tilewright.compiler.schedule import Planner, Summary, schedule_layer
 from tilewright.compiler.stream import ALIGNMENT, Constants
 from tilewright.compiler.target import Target
+from tilewright.compiler.tiling import choose_plan
 from tilewright.compiler.tokens import assign_tokens
 from tilewright.compiler.work import layer_work
 from tilewright.errors import TilewrightError
@@ -34,6 +35,7 @@ def compile_network(
     layer: str | None = None,
     tile: int | None = None,
     progress: Progress | None = None,
+    planner: Planner = choose_plan,
 ) -> Program:
     """Compile a network, or one layer of it, or one accumulator fill of that layer.
 
@@ -43,6 +45,7 @@ def compile_network(
     layer : compile only this layer; its input tensors become the program's inputs
     tile : with `layer`, only this accumulator fill; the rest of its output stays zero
     progress : called before each layer
+    planner : chooses the tiling of each layer; the cheapest by the quick estimate if not given
 
     Raises
     ------
@@ -62,7 +65,7 @@ def compile_network(
     for number, item in enumerate(layers):
         if progress is not None:
             progress(f"compile {item.name}", number, len(layers))
-        regions.append(_region(fixed, item, machine, number, tile))
+        regions.append(_region(fixed, item, machine, number, tile, planner))
     machine.emit(Opcode.FINISH, [])
     if progress is not None:
         progress("compiled", len(layers), len(layers))
@@ -116,10 +119,16 @@ def _lifetimes(
 
 
 def _region(
-    fixed: FixedGraph, layer: FixedLayer, machine: Machine, number: int, tile: int | None
+    fixed: FixedGraph,
+    layer: FixedLayer,
+    machine: Machine,
+    number: int,
+    tile: int | None,
+    planner: Planner,
 ) -> Region:
     first = len(machine.drafts)
-    summary: Summary = schedule_layer(layer_work(fixed, layer, machine.target), machine, tile)
+    work = layer_work(fixed, layer, machine.target)
+    summary: Summary = schedule_layer(work, machine, tile, planner)
     if tile is not None and not 0 <= tile < summary.fills:
         raise TilewrightError(
             f"Option tile: layer {layer.name!r} has tiles 0..{summary.fills - 1}, not {tile}"

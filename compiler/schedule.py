@@ -7,7 +7,7 @@ and the unit queues allow, and a fill's stores follow the next fill's first calc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tilewright.compiler.encode import CONTAINER_CODES
@@ -29,7 +29,10 @@ from tilewright.compiler.tiling import (
 )
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 
-__all__ = ["Summary", "schedule_layer"]
+__all__ = ["Planner", "Summary", "schedule_layer"]
+
+Planner = Callable[[LayerWork, Area], Plan]
+"""Chooses the tiling of an area of a layer."""
 
 LOADS_AHEAD = 3
 """LOAD instructions that may wait in program order before a CALC: the unit queue holds four."""
@@ -57,8 +60,10 @@ class Summary:
     bound: str
 
 
-def schedule_layer(work: LayerWork, machine: Machine, only: int | None = None) -> Summary:
-    """Emit a layer's instructions; `only` keeps one accumulator fill.
+def schedule_layer(
+    work: LayerWork, machine: Machine, only: int | None = None, planner: Planner = choose_plan
+) -> Summary:
+    """Emit a layer's instructions; `only` keeps one accumulator fill, `planner` chooses tilings.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def schedule_layer(work: LayerWork, machine: Machine, only: int | None = None) -
     fills = slots = 0
     bounds = []
     for area in work.areas:
-        plan = choose_plan(work, area)
+        plan = planner(work, area)
         runs = area_runs(work, area, plan.packing)
         bounds.append((plan.cycles, plan.bound))
         steps = []
