@@ -43,6 +43,7 @@ class Demand:
     streamed : channel blocks of each source that all column tiles together load when streaming,
         for each number of column tiles that share loads
     resident : channel blocks of each source in all
+    pixel_bytes : bytes of a pixel of each source in memory
     packing : of the words
     calcs : CALC instructions for each `group`
     live : most groups in use at once in resident mode, for each `group` and number of column tiles
@@ -57,6 +58,7 @@ class Demand:
     columns: int
     streamed: dict[int, tuple[int, ...]]
     resident: tuple[int, ...]
+    pixel_bytes: tuple[int, ...]
     calcs: dict[int, int]
     live: dict[tuple[int, int], int]
 
@@ -91,7 +93,7 @@ def cut_axis(
     align: int,
     packing: Packing = PLAIN,
 ) -> Cut:
-    """Cut outputs `extent` of axis `number`; loads start at multiples of `align` pixels."""
+    """Cut outputs `extent` of axis `number` at multiples of `align` pixels."""
     unit = max(align, packing.size(number))
     outputs, accumulators, fills = [], [], []
     words: list[list[int]] = [[] for _ in sources]
@@ -123,12 +125,12 @@ def input_extent(
 ) -> tuple[int, int]:
     """Input range [start, stop) of accumulators [first, last) along axis `number`.
 
-    In the map it starts at a multiple of `align`.
+    In the map it starts at a multiple of `axis.align`, and of `align` if words are packed.
     """
     if packing is not PLAIN:
         return packing.needs(axis, first, last, number, align)
     start, stop = axis.needs(first, last)
-    return start - (start % align if start > 0 else 0), stop
+    return start - (start % axis.align if start > 0 else 0), stop
 
 
 def group_sizes(work: LayerWork, area: Area) -> list[int]:
@@ -165,6 +167,7 @@ def demand(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> De
         columns=len(runs),
         streamed={k: _streamed(runs, len(area.sources), k) for k in column_counts(runs)},
         resident=tuple(source.blocks(target) for source in area.sources),
+        pixel_bytes=tuple(source.layout.pixel_bytes for source in area.sources),
         calcs=calcs,
         live=live,
     )
@@ -259,7 +262,7 @@ def _loading(
     repeat = np.outer(rows.macro_fills, cols.macro_fills)
     load = read = first = 0.0
     for s, count in enumerate(blocks):
-        beats = np.ceil(cols.real[s] * target.pixel_bytes / target.bus_bytes)
+        beats = np.ceil(cols.real[s] * need.pixel_bytes[s] / target.bus_bytes)
         pads = cols.words[s] - cols.real[s]
         row = np.maximum(np.maximum(beats, cols.real[s]) + pads, ROW_CYCLES)
         one = np.outer(rows.real[s], row)

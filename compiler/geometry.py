@@ -14,7 +14,8 @@ __all__ = ["PLAIN", "Axis", "Packing", "Piece", "Windows", "ranges"]
 class Axis:
     """How accumulators read a source along one axis: accumulator i reads i * stride - pad + tap.
 
-    `taps` stand `dilation` apart; `size` is the source's extent.
+    `taps` stand `dilation` apart; `size` is the source's extent. Inside the map, what is loaded
+    starts at multiples of `align`.
     """
 
     size: int
@@ -22,6 +23,7 @@ class Axis:
     stride: int = 1
     dilation: int = 1
     pad: int = 0
+    align: int = 1
 
     def needs(self, first: int, last: int) -> tuple[int, int]:
         """Input range [start, stop) that accumulators [first, last) read; may leave the map."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.target import Target
-from tilewright.graph.ir import Shape
+from tilewright.graph.ir import Graph, Shape
 
 __all__ = ["TensorLayout", "lane_map", "memory_lanes"]
 
@@ -52,13 +52,20 @@ class TensorLayout:
     narrow: int = 0
 
     @classmethod
-    def of(cls, shape: Shape, target: Target, *, network_input: bool) -> TensorLayout:
-        """The layout of a tensor; a network input of few channels is narrow."""
-        narrow = 0
-        if network_input:
-            fitting = [lanes for lanes in target.narrow_lanes if lanes >= shape[0]]
-            narrow = target.narrow_lanes.index(fitting[0]) + 1 if fitting else 0
-        return cls(shape, target, narrow)
+    def of(cls, graph: Graph, name: str, target: Target) -> TensorLayout:
+        """The layout of a network's tensor; an input of few channels is narrow."""
+        shape = graph.shapes[name]
+        if any(item.name == name for item in graph.inputs):
+            return cls.narrowest(shape, target)
+        return cls(shape, target)
+
+    @classmethod
+    def narrowest(cls, shape: Shape, target: Target) -> TensorLayout:
+        """The narrow layout with the fewest lanes, the usual one if there are too many channels."""
+        for code, lanes in enumerate(target.narrow_lanes, start=1):
+            if lanes >= shape[0]:
+                return cls(shape, target, code)
+        return cls(shape, target)
 
     @property
     def lanes(self) -> int:

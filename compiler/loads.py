@@ -8,7 +8,6 @@ import numpy as np
 
 from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.machine import Machine
 from tilewright.compiler.target import Target
 from tilewright.compiler.tiling import column_extent, row_extent
@@ -84,8 +83,7 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
     Rectangles of one row, or of whole columns without padding above and below, stand in memory at
     one pitch across channel blocks and take a single instruction.
     """
-    rect, target = group.rect, machine.target
-    layout = TensorLayout(source.shape, target)
+    rect, layout = group.rect, source.layout
     first, last = _clip(rect.top, rect.bottom, rect.height)
     blocks = group.last - group.first
     left, right = _clip(rect.left, rect.right, rect.real_width)
@@ -121,7 +119,7 @@ def _load_phase(
 ) -> int:
     """Emit the LOAD of every rows-th row of a packed rectangle's channel block, from `row` on."""
     rect, target = group.rect, machine.target
-    layout = TensorLayout(source.shape, target)
+    layout = source.layout
     step = rect.packing.rows
     rows = np.arange(rect.top + row, rect.bottom, step)
     real = rows[(rows >= 0) & (rows < rect.height)]
@@ -193,7 +191,7 @@ def _load(
     pitch: int,
 ) -> int:
     rect, target = group.rect, machine.target
-    layout = TensorLayout(source.shape, target)
+    layout = source.layout
     first, rows = real
     left, right = _clip(rect.left, rect.right, rect.real_width)
     height = max(rect.bottom - rect.top, rows)
@@ -207,10 +205,10 @@ def _load(
         blocks = range(group.first, group.last) if merged else (block,)
         bottom = first + (1 if pitch != layout.pitch else min(rows, rect.height))
         needs += [machine.writer(source.tensor, b, first, bottom) for b in blocks]
-    address = block * layout.block_bytes + first * layout.pitch + left * target.pixel_bytes
+    address = block * layout.block_bytes + first * layout.pitch + left * layout.pixel_bytes
     if not rows:
         address = 0
-    beats = -(-cols * target.pixel_bytes // target.bus_bytes)
+    beats = -(-cols * layout.pixel_bytes // target.bus_bytes)
     index = machine.emit(
         Opcode.LOAD,
         needs,
@@ -224,6 +222,8 @@ def _load(
         pad_left=pad_left,
         pad_right=pad_right,
         bank_address=base,
+        narrow=layout.narrow,
+        period=layout.period,
     )
     cycles = rows * (max(beats, cols) + pad_left + pad_right) + (height - rows) * rect.width
     _account(machine, cycles)

@@ -113,7 +113,7 @@ def _lifetimes(
         for name in item.layer.all_inputs:
             last[name] = max(last[name], number)
     return [
-        Lifetime(name, TensorLayout(fixed.graph.shapes[name], target).size, first[name], last[name])
+        Lifetime(name, TensorLayout.of(fixed.graph, name, target).size, first[name], last[name])
         for name in first
     ]
 
@@ -189,7 +189,7 @@ def _assemble(
             name: Placement(
                 name=name,
                 address=tensors + relative[name],
-                layout=TensorLayout(fixed.graph.shapes[name], target),
+                layout=TensorLayout.of(fixed.graph, name, target),
                 format=fixed.formats[name],
             )
             for name in relative

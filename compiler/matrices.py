@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.geometry import PLAIN, Packing
-from tilewright.compiler.layout import lane_map
 from tilewright.compiler.packing import packed_runs
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run, Source
@@ -136,7 +135,7 @@ def _dense_runs(work: LayerWork, source: Source, j: int, parts: list[_Part]) -> 
     first = int(group.min()) * per_group // rows
     last = -(-(int(group.max()) + 1) * per_group // rows)
     taps = source.rows.taps * source.cols.taps
-    copies = _copies(channels, work.target)
+    copies = _copies(source)
     stop = last
     if last * rows >= channels and copies > 1 and taps > 1:
         stop = last - 1
@@ -156,10 +155,9 @@ def _run(source: int, first: int, last: int, *, gather: bool, part: _Part, tiles
     return Run(source, first, last, gather, part.repeats, part.container, each, shift=part.shift)
 
 
-def _copies(channels: int, target: Target) -> int:
-    """How many copies of its channels the last block of a tensor holds."""
-    lanes = lane_map(channels, target)
-    return int(np.count_nonzero(lanes == channels - 1))
+def _copies(source: Source) -> int:
+    """How many copies of its channels the last block of a tensor holds in the banks."""
+    return int(np.count_nonzero(source.layout.lane_map == source.shape[0] - 1))
 
 
 def _diagonal_values(work: LayerWork, area: Area, s: int, j: int) -> IntArray:
@@ -200,7 +198,7 @@ def run_taps(work: LayerWork, source: Source, run: Run) -> IntArray:
     Returns int64 [tiles, R].
     """
     channels, rows = source.shape[0], work.target.rows
-    copies = _copies(channels, work.target)
+    copies = _copies(source)
     ragged = channels - (run.last - 1) * rows
     taps = source.rows.taps * source.cols.taps
     tap = np.arange(run.tiles_per_block // run.repeats)[:, None] * copies
@@ -273,7 +271,7 @@ def _affine_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArray
 
 def _gathered_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArray:
     rows, cols = work.target.rows, work.target.cols
-    copies = _copies(source.shape[0], work.target)
+    copies = _copies(source)
     ragged = source.shape[0] - run.first * rows
     block = _weight_block(work, source, j, run.first, run.last)[:, :ragged]
     block = block.reshape(cols, ragged, -1)

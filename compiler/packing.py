@@ -31,6 +31,7 @@ def packings(work: LayerWork, area: Area) -> tuple[Packing, ...]:
         conv is not None
         and conv.groups == channels == area.sources[0].shape[0]
         and len(area.sources) == 1
+        and not area.sources[0].layout.narrow
         and area.row_windows.plain
         and area.col_windows.plain
         and not (work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]).any()

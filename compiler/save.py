@@ -19,7 +19,7 @@ from tilewright.quant.formats import QFormat
 __all__ = ["FORMAT_VERSION", "load_program", "save_program"]
 
 MAGIC = b"TILEWRIGHT PROGRAM\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def save_program(program: Program, path: str | Path) -> None:
@@ -58,6 +58,7 @@ def _placement(place: Placement) -> dict[str, Any]:
         "name": place.name,
         "address": place.address,
         "shape": place.layout.shape,
+        "narrow": place.layout.narrow,
         "bits": place.format.bits,
         "frac": place.format.frac,
     }
@@ -132,9 +133,12 @@ def _program(header: dict[str, Any], image: bytes) -> Program:
 
 def _tensor(item: dict[str, Any], target: Target) -> Placement:
     channels, height, width = (int(v) for v in item["shape"])
+    shape, narrow = (channels, height, width), int(item["narrow"])
+    if narrow not in (0, TensorLayout.narrowest(shape, target).narrow):
+        raise ValueError(f"tensor {item['name']!r} has {channels} channels, but narrow {narrow}")
     return Placement(
         name=str(item["name"]),
         address=int(item["address"]),
-        layout=TensorLayout((channels, height, width), target),
+        layout=TensorLayout(shape, target, narrow),
         format=QFormat(int(item["bits"]), int(item["frac"])),
     )

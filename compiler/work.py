@@ -7,13 +7,13 @@ leaves open how the map is cut into pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.geometry import PLAIN, Axis, Packing, Windows
-from tilewright.compiler.layout import lane_map
+from tilewright.compiler.layout import TensorLayout, lane_map
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Op, Pool, Shape
@@ -27,18 +27,23 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A tensor that a layer reads, and how its accumulators read it.
+    """A tensor that a layer reads, how it stands in memory, and how its accumulators read it.
 
     `offset` is the output channel to which the source's channel 0 belongs (diagonal sources only);
     `dense` tells a convolution's input from a source that is added channel by channel.
     """
 
     tensor: str
-    shape: Shape
+    layout: TensorLayout
     rows: Axis
     cols: Axis
     dense: bool
     offset: int = 0
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, rows and columns."""
+        return self.layout.shape
 
     def blocks(self, target: Target) -> int:
         """Channel blocks of R lanes."""
@@ -132,25 +137,25 @@ def layer_work(fixed: FixedGraph, layer: FixedLayer, target: Target) -> LayerWor
     used = int(np.flatnonzero(lanes >= 0)[-1]) + 1
     columns = np.full(-(-used // target.cols) * target.cols, -1, np.int64)
     columns[:used] = lanes[:used]
-    shapes = [graph.shapes[name] for name in ir.all_inputs]
+    layouts = [TensorLayout.of(graph, name, target) for name in ir.all_inputs]
     return LayerWork(
         fixed=layer,
         target=target,
         shape=shape,
         columns=columns.reshape(-1, target.cols),
-        areas=_areas(layer, shape, shapes, target),
+        areas=_areas(layer, shape, layouts, target),
         pool_sum=ir.op is Op.AVG_POOL,
         fracs=tuple(fixed.formats[name].frac for name in ir.all_inputs),
     )
 
 
 def _areas(
-    layer: FixedLayer, shape: Shape, shapes: list[Shape], target: Target
+    layer: FixedLayer, shape: Shape, layouts: list[TensorLayout], target: Target
 ) -> tuple[Area, ...]:
     ir = layer.layer
-    inner = shapes[0]
+    inner = layouts[0].shape
     if ir.conv is not None:
-        inner = ir.conv.output_shape(shapes[0])
+        inner = ir.conv.output_shape(inner)
     pool = ir.max_pool if ir.conv is not None else ir.pool
     rows = Windows.of(pool, 0, inner[1])
     cols = Windows.of(pool, 1, inner[2])
@@ -160,7 +165,7 @@ def _areas(
                 f"Layer {ir.name!r}: a pooling window lies wholly in the padding of the {axis}; "
                 "every window must cover at least one pixel"
             )
-    sources = _sources(layer, shapes)
+    sources = _sources(layer, layouts)
     if ir.op is Op.AVG_POOL:
         assert pool is not None
         return _average_areas(pool, rows, cols, sources[0], target)
@@ -176,19 +181,21 @@ def _areas(
     )
 
 
-def _sources(layer: FixedLayer, shapes: list[Shape]) -> tuple[Source, ...]:
+def _sources(layer: FixedLayer, layouts: list[TensorLayout]) -> tuple[Source, ...]:
     ir = layer.layer
     sources: list[Source] = []
     offset = 0
-    for name, shape in zip(ir.all_inputs, shapes, strict=True):
+    for name, layout in zip(ir.all_inputs, layouts, strict=True):
+        shape = layout.shape
         rows, cols = Axis(size=shape[1]), Axis(size=shape[2])
         dense = ir.conv is not None and not sources
         if ir.conv is not None and dense:
             (kh, kw), (sy, sx), (dy, dx) = ir.conv.kernel, ir.conv.stride, ir.conv.dilation
             rows = Axis(size=shape[1], taps=kh, stride=sy, dilation=dy, pad=ir.conv.pads[0])
             cols = Axis(size=shape[2], taps=kw, stride=sx, dilation=dx, pad=ir.conv.pads[2])
+        cols = replace(cols, align=layout.pixel_align)
         sources.append(
-            Source(tensor=name, shape=shape, rows=rows, cols=cols, dense=dense, offset=offset)
+            Source(tensor=name, layout=layout, rows=rows, cols=cols, dense=dense, offset=offset)
         )
         offset += shape[0] if ir.op is Op.CONCAT else 0
     return tuple(sources)
@@ -210,10 +217,8 @@ def _average_areas(
                     Windows(tuple(range(n)), tuple(range(1, n + 1)), (1,) * n, 1)
                     for n in (len(rows), len(cols))
                 )
-                read = Source(
-                    tensor=source.tensor,
-                    shape=source.shape,
-                    dense=False,
+                read = replace(
+                    source,
                     rows=Axis(
                         size=source.shape[1],
                         taps=y.length,
@@ -225,6 +230,7 @@ def _average_areas(
                         taps=x.length,
                         stride=x.step,
                         pad=x.first * x.step - x.start,
+                        align=source.cols.align,
                     ),
                 )
             areas.append(

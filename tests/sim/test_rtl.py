@@ -5,6 +5,7 @@ same hardware without a reset in between, with memory that stalls and answers at
 """
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,29 @@ def test_random_layers_equal_the_reference_whatever_the_memory_does(
         jobs += more[0]
         expected += more[1]
     assert len(jobs) >= 16
+    check(builds(target), jobs, expected, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(SQUARE, id="4x4"),
+        pytest.param(TALLER, id="7x2-bus16-w4", marks=pytest.mark.slow),
+        pytest.param(WORDS, id="5x3-16bit", marks=pytest.mark.slow),
+    ],
+)
+def test_network_inputs_of_one_to_four_channels_are_read_narrow(builds, target, tmp_path):
+    seeds = (
+        seed
+        for seed in itertools.count()
+        if min(item.shape[0] for item in random_layer(seed, target).graph.inputs) <= 4
+    )
+    jobs, expected = random_jobs(
+        target, itertools.islice(seeds, 16), memory=MemoryConfig.chaotic(3)
+    )
+    layouts = [place.layout for job in jobs for place in job.program.tensors.values()]
+    used = {layout.narrow for layout in layouts}
+    assert used == set(range(len(target.narrow_lanes) + 1))
     check(builds(target), jobs, expected, tmp_path)
 
 
