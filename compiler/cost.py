@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,8 +143,13 @@ def group_sizes(work: LayerWork, area: Area) -> list[int]:
     return sizes
 
 
-def demand(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> Demand:
-    """Sum up an area's runs."""
+def demand(
+    work: LayerWork,
+    area: Area,
+    runs: tuple[tuple[Run, ...], ...],
+    sizes: Sequence[int] | None = None,
+) -> Demand:
+    """Sum up an area's runs for groups of `sizes` blocks, or of those of `group_sizes`."""
     target = work.target
     tiles = bits = widest = 0
     packing = runs[0][0].packing
@@ -154,7 +160,7 @@ def demand(work: LayerWork, area: Area, runs: tuple[tuple[Run, ...], ...]) -> De
             bits += tile * run.tiles
             widest = max(widest, tile)
     calcs, live = {}, {}
-    for size in group_sizes(work, area):
+    for size in sizes or group_sizes(work, area):
         for columns in column_counts(runs):
             calcs[size], live[size, columns] = _grouped(runs, size, columns)
         calcs[size] *= packing.pixels
