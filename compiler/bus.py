@@ -15,8 +15,8 @@ from tilewright.compiler.target import Target
 
 __all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
 
-FIFO_LATENCY = 3
-"""From a beat on the bus to the reader's consumer: through a buffered FIFO and a register."""
+FIFO_LATENCY = 4
+"""From a beat on the bus to the reader's consumer: a buffered FIFO between two registers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,9 +79,10 @@ class CalcUnit(wiring.Component):
         job = Signal(_INSTRUCTION)
         finish = Signal()  # the instruction's last cycle
         begin = Signal()
-        next_valid, next_job = self._prepare(m, begin)
+        singles = Signal(2)  # one column, one row
+        next_valid, next_job, next_singles = self._prepare(m, begin)
         with m.If(begin):
-            m.d.sync += [active.eq(1), job.eq(next_job)]
+            m.d.sync += [active.eq(1), job.eq(next_job), singles.eq(next_singles)]
         with m.Elif(finish):
             m.d.sync += active.eq(0)
         m.d.comb += [
@@ -93,6 +94,7 @@ class CalcUnit(wiring.Component):
             tiles.step.eq(pixels.last & ~tiles.last),
             pixels.job.eq(job),
             pixels.start.eq(pixels.last | begin),
+            Cat(pixels.single_col, pixels.single_row).eq(Mux(begin, next_singles, singles)),
             pixels.base.eq(Mux(begin, next_job.base, tiles.upcoming)),
             pixels.acc_base.eq(Mux(begin, next_job.acc_base, job.acc_base)),
             pixels.active.eq(active),
@@ -119,14 +121,14 @@ class CalcUnit(wiring.Component):
         self._delay(m, now)
         return m
 
-    def _prepare(self, m: Module, begin: Signal) -> tuple[Signal, Signal]:
+    def _prepare(self, m: Module, begin: Signal) -> tuple[Signal, data.View, Signal]:
         """Hold the next instruction, its tokens taken."""
         m.submodules.loaded = loaded = Semaphore()
         m.submodules.drained = drained = Semaphore()
         next_valid = Signal()
         next_job = Signal(_INSTRUCTION)
-        free = ~next_valid | begin
-        take = self.i.valid & loaded.enough & drained.enough & free
+        next_singles = Signal(2)
+        take = self.i.valid & loaded.enough & drained.enough & ~next_valid
         m.d.comb += [
             loaded.give.eq(self.give_from_load),
             loaded.count.eq(self.i.p.wait_load),
@@ -139,10 +141,14 @@ class CalcUnit(wiring.Component):
             self.wait_store.eq(self.i.valid & loaded.enough & ~drained.enough & ~self.issuing),
         ]
         with m.If(take):
-            m.d.sync += [next_valid.eq(1), next_job.eq(self.i.p)]
+            m.d.sync += [
+                next_valid.eq(1),
+                next_job.eq(self.i.p),
+                next_singles.eq(Cat(self.i.p.cols == 1, self.i.p.rows == 1)),
+            ]
         with m.Elif(begin):
             m.d.sync += next_valid.eq(0)
-        return next_valid, next_job
+        return next_valid, next_job, next_singles
 
     def _delay(self, m: Module, now: data.View) -> None:
         """Delay what happens below the array until the pixel's sums are there."""

@@ -9,6 +9,7 @@ from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.loop_counter import LoopCounter
 
 __all__ = ["DrainWalker"]
 
@@ -47,8 +48,16 @@ class DrainWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        row, col = Signal(16), Signal(16)
-        win_row, win_col = Signal(8), Signal(8)
+        loops = {}
+        for name, bits in (("win_cols", 8), ("win_rows", 8), ("cols", 16), ("rows", 16)):
+            m.submodules[name] = loops[name] = loop = LoopCounter(bits)
+            m.d.comb += [
+                loop.count.eq(getattr(job, name)),
+                loop.single.eq(getattr(job, name) == 1),
+                loop.start.eq(self.start),
+            ]
+        last_win_col, last_win_row, last_col, last_row = (loop.last for loop in loops.values())
+        first = Signal()
         row_base, col_base, win_base = Signal(16), Signal(16), Signal(16)
         address, upcoming = Signal(16), Signal(16)
         block_end = Signal()  # the next pixel stands in another packed block
@@ -59,15 +68,9 @@ class DrainWalker(wiring.Component):
             with m.If(job.pack == ceil_log2(pixels)):
                 m.d.comb += block_end.eq(part == pixels // 2 - 1)
         self._requests(m, upcoming, job.phase | next_part)
-        last_row, last_col = Signal(), Signal()
-        last_win_row, last_win_col = Signal(), Signal()
         m.d.comb += [
-            last_row.eq(row == job.rows - 1),
-            last_col.eq(col == job.cols - 1),
-            last_win_row.eq(win_row == job.win_rows - 1),
-            last_win_col.eq(win_col == job.win_cols - 1),
             self.o.valid.eq(self.busy),
-            self.o.p.first.eq((win_row == 0) & (win_col == 0)),
+            self.o.p.first.eq(first),
             self.o.p.last.eq(last_win_row & last_win_col),
             self.o.p.tag[0].eq(last_col),
             self.o.p.tag[1].eq(last_col & last_row),
@@ -77,27 +80,26 @@ class DrainWalker(wiring.Component):
         next_row = row_base + job.acc_row_step
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
-            for counter in (row, col, win_row, win_col):
-                m.d.sync += counter.eq(0)
+            m.d.sync += first.eq(1)
             m.d.comb += [upcoming.eq(job.acc_base), next_part.eq(0)]
             for base in (row_base, col_base, win_base):
                 m.d.sync += base.eq(job.acc_base)
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.comb += upcoming.eq(address + 1)
-            m.d.sync += win_col.eq(win_col + 1)
+            m.d.comb += [loops["win_cols"].step.eq(1), upcoming.eq(address + 1)]
+            m.d.sync += first.eq(0)
             with m.If(last_win_col):
-                m.d.comb += upcoming.eq(next_win)
-                m.d.sync += [win_col.eq(0), win_row.eq(win_row + 1), win_base.eq(next_win)]
+                m.d.comb += [loops["win_rows"].step.eq(1), upcoming.eq(next_win)]
+                m.d.sync += win_base.eq(next_win)
                 with m.If(last_win_row):
                     m.d.comb += [
+                        loops["cols"].step.eq(1),
                         upcoming.eq(next_col),
                         next_part.eq(Mux(block_end | last_col, 0, part + 1)),
                     ]
-                    m.d.sync += [win_row.eq(0), col.eq(col + 1)]
+                    m.d.sync += first.eq(1)
                     m.d.sync += [base.eq(next_col) for base in (col_base, win_base)]
                     with m.If(last_col):
-                        m.d.comb += upcoming.eq(next_row)
-                        m.d.sync += [col.eq(0), row.eq(row + 1)]
+                        m.d.comb += [loops["rows"].step.eq(1), upcoming.eq(next_row)]
                         for base in (row_base, col_base, win_base):
                             m.d.sync += base.eq(next_row)
                         with m.If(last_row):

@@ -12,6 +12,37 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["Gearbox"]
 
 
+class _Fill:
+    """How full the buffer is: in units, and in words."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.units = Signal(range(most + 1))
+        self.at_most_one, self.one, self.two = Signal(init=1), Signal(), Signal()
+
+    def set(self, units: int, width: int) -> list[Any]:
+        """Assign what `units` mean for words of `width` units."""
+        return [
+            self.units.eq(units),
+            self.at_most_one.eq(units <= width),
+            self.one.eq(units >= width),
+            self.two.eq(units >= 2 * width),
+        ]
+
+    def eq(self, other: _Fill) -> list[Any]:
+        """Take over another fill."""
+        return [
+            self.units.eq(other.units),
+            self.at_most_one.eq(other.at_most_one),
+            self.one.eq(other.one),
+            self.two.eq(other.two),
+        ]
+
+    def clear(self) -> list[Any]:
+        """Become empty."""
+        return [self.units.eq(0), self.at_most_one.eq(1), self.one.eq(0), self.two.eq(0)]
+
+
 class Gearbox(wiring.Component):
     """Cut a little-endian bit stream into words whose width is one of several.
 
@@ -76,57 +107,67 @@ class Gearbox(wiring.Component):
         unit = self._unit
         beat = self._in // unit
         room = beat + max(width - math.gcd(self._in, width) for width in self._out) // unit
-        buffer = Signal(room * unit)  # bits at and above `fill` units are zero
-        fill = Signal(range(room + 1))
+        buffer = Signal(room * unit)  # bits at and above the fill are zero
+        state = _Fill(room)
         ending = Signal()  # the segment's last beat is in the buffer
-
-        width = Signal(range(max(self._out) // unit + 1))
         behind = Signal.like(buffer)  # the buffer once a word has left
+        left, landed = _Fill(room), _Fill(room)  # once a word has left, once a beat has come
+
+        # What follows from the fill is found while the fill itself is: few inputs, no carry.
         with m.Switch(self.mode):
             for mode, out in enumerate(self._out):
                 with m.Case(mode) if mode < len(self._out) - 1 else m.Default():
-                    m.d.comb += [width.eq(out // unit), behind.eq(buffer >> out)]
+                    m.d.comb += behind.eq(buffer >> out)
+                    self._follow(m, state.units, left, landed, ending, out // unit)
 
-        emit = self.o.valid & self.o.ready
-        accept = self.i.valid & self.i.ready
-        one_left = Signal()  # the buffer holds no whole word besides the one at the output
+        emit, accept = self.o.valid & self.o.ready, self.i.valid & self.i.ready
         final = Signal()  # the word at the output is the segment's last one
         m.d.comb += [
-            one_left.eq(fill < 2 * width),
-            final.eq(ending & ((fill <= width) if self._pad else (one_left | self.stop))),
-            self.o.valid.eq((fill >= width) | (ending if self._pad else 0)),
+            final.eq(ending & (state.at_most_one if self._pad else ~state.two | self.stop)),
+            self.o.valid.eq(state.one | (ending if self._pad else 0)),
             self.o.p.data.eq(buffer),
             self.o.p.last.eq(final if self._pad else 0),
-            self.i.ready.eq(Mux(ending, emit & final, (fill < width) | (emit & one_left))),
+            self.i.ready.eq(Mux(ending, emit & final, ~state.one | (emit & ~state.two))),
         ]
 
-        kept = Signal.like(buffer)
-        base = Signal.like(fill)  # where a beat lands
-        with m.If(emit & final):
-            m.d.comb += [kept.eq(0), base.eq(0)]
-        with m.Elif(emit):
-            m.d.comb += [kept.eq(behind), base.eq(fill - width)]
-        with m.Else():
-            m.d.comb += [kept.eq(buffer), base.eq(fill)]
+        # A beat comes only when no whole word remains: where it lands is known before the cycle.
+        position = Signal(range(room + 1))
+        m.d.comb += position.eq(Mux(ending, 0, Mux(state.one, left.units, state.units)))
+        moved = Signal.like(buffer)
+        with m.Switch(position):
+            for place in self._positions():
+                with m.Case(place // unit):
+                    m.d.comb += moved.eq(self.i.p.data << place)
 
-        landed = Signal.like(buffer)
-        with m.Switch(base):
-            for position in self._positions():
-                with m.Case(position // unit):
-                    m.d.comb += landed.eq(self.i.p.data << position)
-
-        m.d.sync += [buffer.eq(kept), fill.eq(base), ending.eq(ending & ~(emit & final))]
+        kept = Mux(emit, Mux(final, 0, behind), buffer)
+        m.d.sync += buffer.eq(kept | Mux(accept, moved, 0))
         with m.If(accept):
-            m.d.sync += [
-                buffer.eq(kept | landed),
-                fill.eq(base + beat),
-                ending.eq(self.i.p.last),
-            ]
+            m.d.sync += [*state.eq(landed), ending.eq(self.i.p.last)]
             if not self._pad:
                 # A last beat that completes no word leaves nothing to wait for.
-                with m.If(self.i.p.last & (base + beat < width)):
-                    m.d.sync += [buffer.eq(0), fill.eq(0), ending.eq(0)]
+                with m.If(self.i.p.last & ~landed.one):
+                    m.d.sync += [buffer.eq(0), *state.clear(), ending.eq(0)]
+        with m.Elif(emit):
+            m.d.sync += [*state.eq(left), ending.eq(ending & ~final)]
+            with m.If(final):
+                m.d.sync += state.clear()
         return m
+
+    def _follow(
+        self, m: Module, units: Signal, left: _Fill, landed: _Fill, ending: Signal, width: int
+    ) -> None:
+        """Fills that can follow the present one of `units`, for words of `width` units."""
+        beat = self._in // self._unit
+        with m.Switch(units):
+            for now in range(left.most + 1):
+                with m.Case(now):
+                    after = max(now - width, 0)
+                    m.d.comb += left.set(after, width)
+                    into = after if now >= width else now
+                    with m.If(ending):
+                        m.d.comb += landed.set(beat, width)
+                    with m.Else():
+                        m.d.comb += landed.set(min(into + beat, left.most), width)
 
     def _positions(self) -> list[int]:
         """Bit positions at which a beat can land, over all modes."""

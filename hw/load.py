@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.load_rotator import LoadRotator, bank_addresses
 from tilewright.hw.load_writer import LoadWriter
+from tilewright.hw.loop_counter import LoopCounter
 from tilewright.hw.queue import Queue
 from tilewright.hw.semaphore import Semaphore
 
@@ -74,24 +75,28 @@ class LoadUnit(wiring.Component):
         # First half: one transfer a row, then the instruction goes on to the second half.
         job = self.i.p
         asking = Signal()
-        row = Signal(16)
+        more = Signal()  # rows are left
         address = Signal(32)
-        last_row = row == job.rows - 1
+        m.submodules.rows = rows = LoopCounter(16)
         m.d.comb += [
             stored.give.eq(self.give_from_store),
             stored.count.eq(job.wait_store),
             stored.take.eq(self.i.valid & stored.enough & ~asking & queue.w_rdy),
-            self.transfer.valid.eq(asking & (row != job.rows)),
+            self.transfer.valid.eq(asking & more),
+            rows.count.eq(job.rows),
+            rows.single.eq(job.rows == 1),
+            rows.start.eq(stored.take),
+            rows.step.eq(self.transfer.valid & self.transfer.ready),
             self.transfer.p.address.eq(address),
             self.transfer.p.beats.eq(job.row_beats),
             queue.w_data.eq(job),
             queue.w_en.eq(stored.take),
-            self.i.ready.eq(asking & Mux(row == job.rows, 1, self.transfer.ready & last_row)),
+            self.i.ready.eq(asking & (~more | (self.transfer.ready & rows.last))),
         ]
         with m.If(stored.take):
-            m.d.sync += [asking.eq(1), row.eq(0), address.eq(job.address)]
+            m.d.sync += [asking.eq(1), more.eq(job.rows != 0), address.eq(job.address)]
         with m.If(self.transfer.valid & self.transfer.ready):
-            m.d.sync += [row.eq(row + 1), address.eq(address + job.pitch)]
+            m.d.sync += [more.eq(~rows.last), address.eq(address + job.pitch)]
         with m.If(self.i.ready):
             m.d.sync += asking.eq(0)
 

@@ -11,6 +11,8 @@ from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.loop_counter import LoopCounter
+from tilewright.hw.padded_counter import PaddedCounter
 
 __all__ = ["LoadWriter"]
 
@@ -73,60 +75,62 @@ class LoadWriter(wiring.Component):
 
         # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
         job = self.i.p
-        beat = Signal(16)
-        rows_in = Signal(16)
+        m.submodules.beats = beats = LoopCounter(16)
+        m.submodules.rows = rows = LoopCounter(16)
+        rows_left = Signal()
+        accept = gearbox.i.valid & gearbox.i.ready
         wanted = Signal()
         m.d.comb += [
             gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(beat == job.row_beats - 1),
+            gearbox.i.p.last.eq(beats.last),
+            beats.count.eq(job.row_beats),
+            beats.single.eq(job.row_beats == 1),
+            beats.start.eq(self.started),
+            beats.step.eq(accept),
+            rows.count.eq(job.rows),
+            rows.single.eq(job.rows == 1),
+            rows.start.eq(self.started),
+            rows.step.eq(accept & beats.last),
             gearbox.mode.eq(job.narrow),
         ]
-        with m.If(gearbox.i.valid & gearbox.i.ready):
-            m.d.sync += [
-                beat.eq(Mux(gearbox.i.p.last, 0, beat + 1)),
-                rows_in.eq(rows_in + gearbox.i.p.last),
-            ]
+        with m.If(self.started):
+            m.d.sync += rows_left.eq(job.rows != 0)
+        with m.Elif(rows.step & rows.last):
+            m.d.sync += rows_left.eq(0)
 
         busy = Signal()
-        x = Signal(17)
-        y = Signal(17)
+        m.submodules.x = x = PaddedCounter()
+        m.submodules.y = y = PaddedCounter()
         address = Signal.like(self.address)
-        width = Signal(17)
-        height = Signal(17)
-        left, right = Signal(17), Signal(17)
-        top, bottom = Signal(17), Signal(17)
         pixel = Signal()
         m.d.comb += [
-            pixel.eq((y >= top) & (y < bottom) & (x >= left) & (x < right)),
             self.waiting.eq(self.i.valid & ~busy),
             self.started.eq(self.waiting & self.start),
+            pixel.eq(y.inside & x.inside),
+            x.start.eq(self.started),
+            x.before.eq(job.pad_left),
+            x.count.eq(job.cols),
+            x.after.eq(job.pad_right),
+            x.step.eq(self.enable),
+            y.start.eq(self.started),
+            y.before.eq(job.pad_top),
+            y.count.eq(job.rows),
+            y.after.eq(job.pad_bottom),
+            y.step.eq(self.enable & x.last),
             # Beats enter only while their instruction is at the front.
-            wanted.eq(busy & (rows_in != job.rows)),
+            wanted.eq(busy & rows_left),
             gearbox.i.valid.eq(self.beats.valid & wanted),
             self.beats.ready.eq(gearbox.i.ready & wanted),
         ]
         with m.If(self.started):
-            m.d.sync += [
-                busy.eq(1),
-                rows_in.eq(0),
-                x.eq(0),
-                y.eq(0),
-                address.eq(job.bank_address),
-                left.eq(job.pad_left),
-                right.eq(job.pad_left + job.cols),
-                width.eq(job.pad_left + job.cols + job.pad_right),
-                top.eq(job.pad_top),
-                bottom.eq(job.pad_top + job.rows),
-                height.eq(job.pad_top + job.rows + job.pad_bottom),
-            ]
+            m.d.sync += [busy.eq(1), address.eq(job.bank_address)]
 
         lanes = data.ArrayLayout(unsigned(8 * target.lane_bytes), target.rows)
         word = data.View(lanes, gearbox.o.p.data)
-        last_x = x == width - 1
-        last = last_x & (y == height - 1)
+        last = x.last & y.last
         m.d.comb += [
             gearbox.o.ready.eq(busy & pixel),
-            gearbox.stop.eq(x == right - 1),
+            gearbox.stop.eq(x.final),
             self.enable.eq(busy & (~pixel | gearbox.o.valid)),
             self.address.eq(address),
             self.done.eq(self.enable & last),
@@ -143,9 +147,7 @@ class LoadWriter(wiring.Component):
             m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], 0))
         step = self._phases(m)
         with m.If(self.enable):
-            m.d.sync += [address.eq(address + step), x.eq(x + 1)]
-            with m.If(last_x):
-                m.d.sync += [x.eq(0), y.eq(y + 1)]
+            m.d.sync += address.eq(address + step)
             with m.If(last):
                 m.d.sync += busy.eq(0)
         return m

@@ -1,12 +1,13 @@
 """The pixels of a CALC instruction's weight tile, one after the other."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.loop_counter import LoopCounter
 
 __all__ = ["PixelWalker"]
 
@@ -27,6 +28,8 @@ class PixelWalker(wiring.Component):
         `acc_base`. May come with `last`.
     base, acc_base : ``In(16)``
         Valid with `start`.
+    single_col, single_row : ``In(1)``
+        The job has one column, one row; valid with `start` already.
     active : ``In(1)``
         A tile is to be walked.
     ready : ``In(1)``
@@ -43,6 +46,8 @@ class PixelWalker(wiring.Component):
     start: In(1)
     base: In(16)
     acc_base: In(16)
+    single_col: In(1)
+    single_row: In(1)
     active: In(1)
     ready: In(1)
     issue: Out(1)
@@ -54,42 +59,45 @@ class PixelWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        x, y = Signal(16), Signal(16)
+        m.submodules.cols = cols = LoopCounter(16)
+        m.submodules.rows = rows = LoopCounter(16)
         row_address = Signal(16)
         exhausted = Signal()  # all pixels are issued, the tile's least time is not over
-        elapsed = Signal(range(ACCUMULATE_LATENCY))
-        last_x, last_pixel = Signal(), Signal()
+        elapsed = Signal(ACCUMULATE_LATENCY - 1)  # a bit for each cycle
+        last_pixel = Signal()
         m.d.comb += [
             self.issue.eq(self.active & ~exhausted & (~self.first | self.ready)),
-            last_x.eq(x == job.cols - 1),
-            last_pixel.eq(self.issue & last_x & (y == job.rows - 1)),
-            self.last.eq((last_pixel | exhausted) & (elapsed == ACCUMULATE_LATENCY - 1)),
+            cols.count.eq(job.cols),
+            cols.single.eq(self.single_col),
+            cols.start.eq(self.start),
+            cols.step.eq(self.issue),
+            rows.count.eq(job.rows),
+            rows.single.eq(self.single_row),
+            rows.start.eq(self.start),
+            rows.step.eq(self.issue & cols.last),
+            last_pixel.eq(self.issue & cols.last & rows.last),
+            self.last.eq((last_pixel | exhausted) & elapsed[-1]),
         ]
         with m.If(self.issue):
             m.d.sync += [
                 self.first.eq(0),
-                x.eq(x + 1),
                 self.accumulator.eq(self.accumulator + job.acc_step),
                 self.address.eq(self.address + job.col_step),
             ]
-            with m.If(last_x):
+            with m.If(cols.last):
                 m.d.sync += [
-                    x.eq(0),
-                    y.eq(y + 1),
                     self.address.eq(row_address + job.row_step),
                     row_address.eq(row_address + job.row_step),
                 ]
         with m.If(last_pixel):
             m.d.sync += exhausted.eq(1)
-        with m.If((self.issue | exhausted) & (elapsed != ACCUMULATE_LATENCY - 1)):
-            m.d.sync += elapsed.eq(elapsed + 1)
+        with m.If(self.issue | exhausted):
+            m.d.sync += elapsed.eq(Cat(1, elapsed))
         with m.If(self.start):
             m.d.sync += [
                 exhausted.eq(0),
                 elapsed.eq(0),
                 self.first.eq(1),
-                x.eq(0),
-                y.eq(0),
                 self.address.eq(self.base),
                 row_address.eq(self.base),
                 self.accumulator.eq(self.acc_base),

@@ -70,6 +70,11 @@ class BurstReader(wiring.Component):
         m.submodules.buffer = buffer = StreamBuffer(width)
         connect(m, buffer.o, flipped(self.o))
 
+        # The bus ends here: its data come from afar, and which reader they are for from a queue.
+        arrived = Signal()
+        beat = Signal(width, reset_less=True)
+        m.d.sync += [arrived.eq(self.beat_valid), beat.eq(self.beat)]
+
         # Room is compared a cycle ahead; until the request is taken it can only grow.
         room = Signal(range(self._depth + 1), init=self._depth)
         asked = Signal()
@@ -77,8 +82,8 @@ class BurstReader(wiring.Component):
             self.request.p.eq(splitter.o.p),
             splitter.o.ready.eq(asked),
             asked.eq(self.request.valid & self.request.ready),
-            fifo.w_en.eq(self.beat_valid),
-            fifo.w_data.eq(self.beat),
+            fifo.w_en.eq(arrived),
+            fifo.w_data.eq(beat),
             buffer.i.valid.eq(fifo.r_rdy),
             buffer.i.p.eq(fifo.r_data),
             fifo.r_en.eq(buffer.i.ready),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tilewright.compiler.isa import Opcode
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.loop_counter import LoopCounter
 
 __all__ = ["RowTransfers"]
 
@@ -35,21 +36,23 @@ class RowTransfers(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        row = Signal(16)
+        m.submodules.rows = rows = LoopCounter(16)
         address = Signal(32)
-        last = row == job.rows - 1
         m.d.comb += [
             self.o.valid.eq(self.busy),
             self.o.p.address.eq(address),
             self.o.p.beats.eq(job.row_beats),
-            self.o.p.tag.eq(last & job.signal_load),
+            self.o.p.tag.eq(rows.last & job.signal_load),
+            rows.count.eq(job.rows),
+            rows.single.eq(job.rows == 1),
+            rows.start.eq(self.start),
+            rows.step.eq(self.o.valid & self.o.ready),
         ]
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), row.eq(0), address.eq(job.address)]
+            m.d.sync += [self.busy.eq(1), address.eq(job.address)]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [
-                row.eq(row + 1),
                 address.eq(address + job.pitch),
-                self.busy.eq(~last),
+                self.busy.eq(~rows.last),
             ]
         return m

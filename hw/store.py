@@ -21,6 +21,7 @@ from tilewright.hw.queue import Queue
 from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.stamp_source import StampSource
+from tilewright.hw.stream_buffer import StreamBuffer
 from tilewright.hw.writer import beat_layout
 
 __all__ = ["StoreUnit"]
@@ -168,7 +169,9 @@ class StoreUnit(wiring.Component):
         m.submodules.postprocess = post = PostProcess(target, tag_width=2)
         m.submodules.packer = packer = LanePacker(target)
         connect(m, flipped(self.drained), pooling.i)
+        m.submodules.buffer = buffer = StreamBuffer(post.o.p.shape())
         connect(m, pooling.o, post.i)
+        connect(m, post.o, buffer.i)  # so that what the bus holds up stops the drain from nearby
         m.d.comb += [
             pooling.is_sum.eq(job.pool_sum),
             post.bias.eq(parameters.bias),
@@ -178,10 +181,10 @@ class StoreUnit(wiring.Component):
             packer.src_lane.eq(job.src_lane),
             packer.dst_lane.eq(job.dst_lane),
             packer.lanes.eq(job.lanes),
-            packer.i.valid.eq(post.o.valid),
-            packer.i.p.lanes.eq(post.o.p.lanes),
-            packer.i.p.last.eq(post.o.p.tag[0]),
-            post.o.ready.eq(packer.i.ready),
+            packer.i.valid.eq(buffer.o.valid),
+            packer.i.p.lanes.eq(buffer.o.p.lanes),
+            packer.i.p.last.eq(buffer.o.p.tag[0]),
+            buffer.o.ready.eq(packer.i.ready),
             self.give_calc.eq(
                 self.drained.valid
                 & self.drained.ready
@@ -201,7 +204,7 @@ class StoreUnit(wiring.Component):
                 post.slope_multiplier.eq(job.slope_multiplier),
                 post.slope_shift.eq(job.slope_shift),
             ]
-        return post.o.valid & post.o.ready & post.o.p.tag[1]
+        return buffer.o.valid & buffer.o.ready & buffer.o.p.tag[1]
 
     def _transfers(self, m: Module, rows: RowTransfers, job: data.View, stamp: StampSource) -> None:
         """Where the writer writes: the output rows, or a stamp."""

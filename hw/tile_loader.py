@@ -45,10 +45,14 @@ class TileLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = Signal(range(self._target.rows + 1))
+        rows = self._target.rows
+        final = self.word_valid & (Mux(self.start, 0, count) == rows - 1)
         m.d.comb += [
-            self.complete.eq(count == self._target.rows),
             self.i.ready.eq(~self.complete | self.start),
             self.word_valid.eq(self.i.valid & self.i.ready),
         ]
-        m.d.sync += count.eq(Mux(self.start, 0, count) + self.word_valid)
+        m.d.sync += [
+            count.eq(Mux(self.start, 0, count) + self.word_valid),
+            self.complete.eq(final | (self.complete & ~self.start)),
+        ]
         return m

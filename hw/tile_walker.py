@@ -1,6 +1,6 @@
 """The bank addresses of a CALC instruction's weight tiles."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,9 +26,10 @@ class TileWalker(wiring.Component):
     base : ``Out(16)``
         First pixel of the present tile.
     upcoming : ``Out(16)``
-        First pixel of the tile that `step` will go to.
+        First pixel of the tile that `step` will go to; valid as `last` is.
     first, last : ``Out(1)``
-        The present tile is the instruction's first or last one.
+        The present tile is the instruction's first or last one; `last` is valid from the second
+        cycle after `load` or `step` on.
     """
 
     job: In(_INSTRUCTION)
@@ -43,34 +44,37 @@ class TileWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        count0, count1, count2 = Signal(16), Signal(16), Signal(16)
+        # Counted from 1. What follows from the counts is found in the cycle after they change.
+        count0, count1, count2 = (Signal(16, name=f"count{n}", init=1) for n in range(3))
         base1, base2 = Signal(16), Signal(16)
-        end0 = Signal()
-        end1 = Signal()
+        ends = Signal(3)
+        end0, end1, _ = ended = Signal(3)
         m.d.comb += [
-            end0.eq(count0 == job.tiles0 - 1),
-            end1.eq(count1 == job.tiles1 - 1),
-            self.last.eq(end0 & end1 & (count2 == job.tiles2 - 1)),
+            ends.eq(Cat(count0 == job.tiles0, count1 == job.tiles1, count2 == job.tiles2)),
+            self.last.eq(ended.all()),
+        ]
+        m.d.sync += [
+            ended.eq(ends),
             self.upcoming.eq(
                 Mux(
-                    ~end0,
+                    ~ends[0],
                     self.base + job.step0,
-                    Mux(~end1, base1 + job.step1, base2 + job.step2),
+                    Mux(~ends[1], base1 + job.step1, base2 + job.step2),
                 )
             ),
         ]
         with m.If(self.step):
             m.d.sync += [self.first.eq(0), self.base.eq(self.upcoming), count0.eq(count0 + 1)]
             with m.If(end0):
-                m.d.sync += [count0.eq(0), count1.eq(count1 + 1), base1.eq(self.upcoming)]
+                m.d.sync += [count0.eq(1), count1.eq(count1 + 1), base1.eq(self.upcoming)]
                 with m.If(end1):
-                    m.d.sync += [count1.eq(0), count2.eq(count2 + 1), base2.eq(self.upcoming)]
+                    m.d.sync += [count1.eq(1), count2.eq(count2 + 1), base2.eq(self.upcoming)]
         with m.If(self.load):
             m.d.sync += [
                 self.first.eq(1),
-                count0.eq(0),
-                count1.eq(0),
-                count2.eq(0),
+                count0.eq(1),
+                count1.eq(1),
+                count2.eq(1),
                 self.base.eq(self.next_job.base),
                 base1.eq(self.next_job.base),
                 base2.eq(self.next_job.base),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -82,16 +82,22 @@ class WeightsUnit(wiring.Component):
         ]
 
         job = data.View(_INSTRUCTION, queue.r_data)
-        beat = Signal(32)
+        # Both ends are found ahead; counted are beats and tiles, and the next one, from 1.
+        next_beat, final_beat, first_beat = Signal(32, init=2), Signal(), Signal(init=1)
+        next_tile, final_tile, first_tile = Signal(24, init=2), Signal(), Signal(init=1)
+        only_tile = Signal()  # known before the first row is there
         row = Signal(range(target.rows))
-        tile = Signal(24)
         last_row = row == target.rows - 1
-        last = last_row & (tile == job.tiles - 1)
+        last = last_row & Mux(first_tile, only_tile, final_tile)
         beats_done = Signal()
+        with m.Switch(Cat(job.container, job.gather)):
+            for mode in range(2 * len(containers)):
+                gather, container = divmod(mode, len(containers))
+                with m.Case(gather << len(job.container) | container):
+                    m.d.comb += gearbox.mode.eq(mode)
         m.d.comb += [
-            gearbox.mode.eq(Mux(job.gather, len(containers), 0) + job.container),
             gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(beat == job.beats - 1),
+            gearbox.i.p.last.eq(Mux(first_beat, job.beats == 1, final_beat)),
             gearbox.i.valid.eq(self.beats.valid & queue.r_rdy & ~beats_done),
             self.beats.ready.eq(gearbox.i.ready & queue.r_rdy & ~beats_done),
             gearbox.o.ready.eq(self.o.ready),
@@ -100,13 +106,25 @@ class WeightsUnit(wiring.Component):
             queue.r_en.eq(self.o.valid & self.o.ready & last),
         ]
         with m.If(gearbox.i.valid & gearbox.i.ready):
-            m.d.sync += [beat.eq(beat + 1), beats_done.eq(gearbox.i.p.last)]
+            m.d.sync += [
+                first_beat.eq(0),
+                next_beat.eq(next_beat + 1),
+                final_beat.eq(next_beat == job.beats),
+                beats_done.eq(gearbox.i.p.last),
+            ]
+        m.d.sync += only_tile.eq(job.tiles == 1)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += row.eq(row + 1)
             with m.If(last_row):
-                m.d.sync += [row.eq(0), tile.eq(tile + 1)]
+                m.d.sync += [
+                    row.eq(0),
+                    first_tile.eq(0),
+                    next_tile.eq(next_tile + 1),
+                    final_tile.eq(next_tile == job.tiles),
+                ]
             with m.If(last):
-                m.d.sync += [tile.eq(0), beat.eq(0), beats_done.eq(0)]
+                m.d.sync += [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
+                m.d.sync += [next_beat.eq(2), next_tile.eq(2)]
         self._unpack(m, job, gearbox.o.p.data, containers)
         for pixels in target.packs:
             self._unpack_packed(m, job, gearbox.o.p.data, pixels)

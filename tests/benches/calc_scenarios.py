@@ -87,6 +87,7 @@ def walker(seed: int) -> Scenario:
     state: dict[str, Any] = {"job": None, "left": 0, "rest": 0}
     seen: list[Any] = []
     promised: list[int] = []
+    looks = [False]
 
     def drive(ctx: Any, cycle: int) -> None:
         act = state["rest"] == 0 and random.random() < 0.7 and (ahead or state["left"])
@@ -101,7 +102,8 @@ def walker(seed: int) -> Scenario:
         state["act"], state["load"] = bool(act), load
 
     def watch(ctx: Any, cycle: int) -> None:
-        if state.pop("look", False):
+        looks.append(state.pop("look", False))
+        if looks.pop(0):  # in the second cycle
             seen.append((ctx.get(dut.base), ctx.get(dut.first), ctx.get(dut.last)))
         if not state["act"]:
             return

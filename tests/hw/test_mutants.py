@@ -29,7 +29,7 @@ MUTANTS = {
     # Requantizing truncates instead of rounding.
     "rounding": ("postprocess_lane0", r"\$signed\(2'h1\) \+", "$signed(2'h0) +"),
     # An innermost loop of tiles ends one tile early.
-    "dropped tile": ("calc_unit_tiles", r"(job\[56:41\] - )1'h1", r"\g<1>2'h2"),
+    "dropped tile": ("calc_unit_tiles", r"== job\[56:41\]", "== (job[56:41] - 1'h1)"),
     # Column 1 of the array captures its weight in the cycle of column 0.
     "capture": ("array_row(_2)?", r"capture_0( \? weights_in\[15:8\])", r"capture\g<1>"),
     # The first tile adds to what the accumulators held before.

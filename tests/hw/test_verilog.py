@@ -107,6 +107,8 @@ MODULES = [
     *("store_unit_ready_sums", "store_unit_rows", "store_unit_stamp", "store_unit_walker"),
     *("engine_weights_unit", "weights_unit_gearbox", "weights_unit_queue"),
     *("engine_writer", "writer_lengths", "writer_log", "writer_pending"),
+    *("pixels_cols", "rows_rows", "walker_cols", "walker_win_cols", "writer_beats"),
+    *("writer_x", "writer_y", "store_unit_buffer"),
 ]
 
 
