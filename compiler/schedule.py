@@ -140,13 +140,16 @@ def _batch_steps(
     groups: dict[object, Group],
     target: Target,
 ) -> Iterator[Step]:
-    """Steps of the fills of one accumulator half, which take turns so that they share loads."""
+    """Steps of the fills of one accumulator half, which take turns so that they share loads.
+
+    In each turn those that use the same blocks follow each other, so streaming needs one slot only.
+    """
     queues = [list(_parts(runs[fill.column], plan.group, whole=len(fills) == 1)) for fill in fills]
     for i in range(max(map(len, queues))):
-        for fill, parts in zip(fills, queues, strict=True):
-            if i >= len(parts):
-                continue
-            run, first, last, head = parts[i]
+        turn = [(f, *parts[i]) for f, parts in zip(fills, queues, strict=True) if i < len(parts)]
+        used = [(run.source, first, last) for _, run, first, last, _ in turn]
+        turn.sort(key=lambda part: used.index((part[1].source, *part[2:4])))
+        for fill, run, first, last, head in turn:
             q = first // plan.group
             resident: object = (run.source, q)
             key = resident if plan.resident else (fill.batch, i, run.source, first, last)
