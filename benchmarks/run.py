@@ -13,16 +13,28 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import reach
 from measuring import RESULTS
+from tables import origin, plain, table
 
 __all__ = ["BENCHMARKS", "summary"]
 
 ROAD = ("import", "quantize", "compile")
-BENCHMARKS = ("conv_utilization", "efficientnet_lite0", "onnx_wheel")
+BENCHMARKS = (
+    "utilization",
+    "scale_sim",
+    "tiling_search",
+    "place_and_route",
+    "narrow_weights",
+    "tool_speed",
+    "conv_utilization",
+    "efficientnet_lite0",
+    "onnx_wheel",
+)
 
 MINUTES, GIGABYTES, USE = 3, 4, 0.95
 """What EfficientNet-Lite0 may take on 2 cores, and the array use that is asked of a convolution."""
@@ -36,37 +48,14 @@ def summary() -> str:
         "Written by `make bench` from the JSON files beside this page.",
         "",
     ]
-    tables = {
-        "conv_utilization": _convolution,
-        "efficientnet_lite0": _efficientnet,
-        "onnx_wheel": _wheel,
-    }
-    for name in BENCHMARKS:
+    parts += [*reach.page(), ""]
+    for name, (title, lines) in TABLES.items():
         path = RESULTS / f"{name}.json"
         if path.is_file():
             content = json.loads(path.read_text("utf-8"))
-            parts += [*tables[name](content), "", *_origin(content), ""]
+            parts += [*([f"## {title}", ""] if title else []), *lines(content), ""]
+            parts += [*origin(content), ""] if "machine" in content else []
     return "\n".join(parts)
-
-
-def _origin(content: dict[str, Any]) -> list[str]:
-    machine = content["machine"]
-    load = ", ".join(str(value) for value in content["load_average"])
-    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    return [
-        (
-            f"`{content['command']}` on {machine['processor']}, {machine['cores']} cores, "
-            f"{machine['memory_gb']} GB, Python {machine['python']}; load average at the end {load} "
-            f"(1, 5, 15 minutes); {versions}."
-        )
-    ]
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A Markdown table, numbers to the right."""
-    names = list(head)
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *(list(row) for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _convolution(content: dict[str, Any]) -> list[str]:
@@ -90,7 +79,7 @@ def _convolution(content: dict[str, Any]) -> list[str]:
             "interrupt."
         ),
         "",
-        *_table(
+        *table(
             ("reads and writes", "cycles", "predicted ÷ measured", "useful", "asked", "wrong"), rows
         ),
     ]
@@ -114,7 +103,7 @@ def _efficientnet(content: dict[str, Any]) -> list[str]:
             f"{program['macs'] / 1e6:.0f} M multiply-accumulates."
         ),
         "",
-        *_table(("step", "seconds", "CPU seconds", f"÷ {MINUTES} minutes"), rows),
+        *table(("step", "seconds", "CPU seconds", f"÷ {MINUTES} minutes"), rows),
         "",
         (
             f"Peak memory {road['peak_mb'] / 1000:.2f} GB, {road['peak_mb'] / 1000 / GIGABYTES:.2f} of "
@@ -137,7 +126,7 @@ def _efficientnet(content: dict[str, Any]) -> list[str]:
             f"{rtl['mismatches']} of {rtl['values']:,} values differ."
         ),
         "",
-        *_table(
+        *table(
             ("kind of layer", "tiles", "values", "wrong", "cycles", "predicted ÷ measured"),
             _tiles(content["rtl_tiles"]),
         ),
@@ -171,7 +160,7 @@ def _wheel(content: dict[str, Any]) -> list[str]:
             "far from what is added to them, which costs ResNet-50 and ShuffleNet many slots."
         ),
         "",
-        *_table(
+        *table(
             ("graph", "outcome", "layers", "M MAC", "MAC ÷ slots", "seconds", "CPU seconds", "GB"),
             (_graph(name, found) for name, found in content["graphs"].items()),
         ),
@@ -190,6 +179,17 @@ def _graph(name: str, found: dict[str, Any]) -> tuple[str, ...]:
     return (name, "compiled", str(found["layers"]), f"{found['macs'] / 1e6:,.0f}", use, *cost)
 
 
+TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
+    "place_and_route": ("Clock, placed and routed", plain),
+    "narrow_weights": ("Two narrow weights in one multiplier", plain),
+    "tool_speed": ("Speed of the tools", plain),
+    "conv_utilization": ("", _convolution),
+    "efficientnet_lite0": ("", _efficientnet),
+    "onnx_wheel": ("", _wheel),
+}
+"""Title and table of each result; those without a title write their own."""
+
+
 def main() -> int:
     """Run all; the exit code of the first benchmark that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -199,7 +199,8 @@ def main() -> int:
         for name in BENCHMARKS:
             print(f"== {name}", flush=True)
             script = Path(__file__).with_name(f"{name}.py")
-            worst = worst or subprocess.run([sys.executable, script], check=False).returncode
+            code = subprocess.run([sys.executable, script], check=False).returncode
+            worst = worst or code
     (RESULTS / "summary.md").write_text(summary(), "utf-8")
     print("benchmarks/results/summary.md written")
     return worst
