@@ -33,7 +33,7 @@ module tilewright_top #(
 
     reg start, done, busy, isr_done, isr_error, gie;
     reg [1:0] ier;
-    reg [31:0] base, instructions, count, status, cycles, reads, writes;
+    reg [31:0] base, instructions, count, watchdog, status, cycles, reads, writes;
     wire [7:0] FAULT = count[31:24];
     assign irq = FAULT == 20 ? 1'b0 : gie && |({isr_error, isr_done} & ier);
 
@@ -56,6 +56,7 @@ module tilewright_top #(
                 12'h10: base <= s_axi_wdata;
                 12'h14: instructions <= s_axi_wdata;
                 12'h18: count <= s_axi_wdata;
+                12'h20: watchdog <= s_axi_wdata;
                 default: ;
             endcase
         end
@@ -64,8 +65,13 @@ module tilewright_top #(
             case (s_axi_araddr)
                 12'h00: s_axi_rdata <= {29'b0, !busy, done && FAULT != 31, 1'b0};
                 12'h04: s_axi_rdata <= {31'b0, gie};
+                12'h08: s_axi_rdata <= {30'b0, ier};
                 12'h0C: s_axi_rdata <= {30'b0, isr_error, isr_done};
+                12'h10: s_axi_rdata <= base;
+                12'h14: s_axi_rdata <= instructions;
+                12'h18: s_axi_rdata <= count;
                 12'h1C: s_axi_rdata <= status;
+                12'h20: s_axi_rdata <= watchdog;
                 12'h40: s_axi_rdata <= FAULT == 22 ? 32'h0 : `TOY_ID;
                 12'h44: s_axi_rdata <= `TOY_VERSION;
                 12'h48: s_axi_rdata <= `TOY_ARRAY;
@@ -82,7 +88,7 @@ module tilewright_top #(
         end
         if (rst) begin
             s_axi_bvalid <= 0; s_axi_rvalid <= 0; gie <= 0; ier <= 0;
-            base <= 0; instructions <= 0; count <= 0;
+            base <= 0; instructions <= 0; count <= 0; watchdog <= 0;
         end
     end
 
