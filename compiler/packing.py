@@ -20,8 +20,6 @@ __all__ = ["packed_offsets", "packed_runs", "packed_tiles", "packings"]
 
 IntArray = npt.NDArray[np.int64]
 
-_ENABLED = False  # until the hardware is in the tree
-
 
 def packings(work: LayerWork, area: Area) -> tuple[Packing, ...]:
     """The packings with which an area can be computed; PLAIN is always one of them."""
@@ -36,7 +34,7 @@ def packings(work: LayerWork, area: Area) -> tuple[Packing, ...]:
         and area.col_windows.plain
         and not (work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]).any()
     )
-    if not simple or not _ENABLED:
+    if not simple:
         return (PLAIN,)
     return (PLAIN, *(Packing(2, pixels // 2) for pixels in work.target.packs))
 
@@ -59,7 +57,7 @@ def _positions(source: Source, packing: Packing, target: Target) -> IntArray:
             phases[phase].append((int(row), int(col)))
     result = np.full((max(map(len, phases)), packing.pixels, 2), -1, np.int64)
     for phase, places in enumerate(phases):
-        result[: len(places), phase] = places
+        result[: len(places), phase] = np.reshape(places, (-1, 2))
     return result
 
 

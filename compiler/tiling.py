@@ -27,7 +27,15 @@ from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Source
 from tilewright.errors import TilewrightError
 
-__all__ = ["Plan", "acc_margin", "choose_plan", "column_extent", "row_extent", "unit"]
+__all__ = [
+    "Plan",
+    "acc_margin",
+    "best_plan",
+    "choose_plan",
+    "column_extent",
+    "row_extent",
+    "unit",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +104,23 @@ def choose_plan(work: LayerWork, area: Area) -> Plan:
     TilewrightError
         If not even the smallest tile fits the target's buffers.
     """
-    best: Plan | None = None
-    for packing in packings(work, area):
-        runs = area_runs(work, area, packing)
-        need = demand(work, area, runs)
-        cuts = _Cuts(area, work.target, packing)
-        for macro, fill, columns in _candidates(work, area, packing, column_counts(runs)):
-            for plan in _plans(work, area, need, cuts, macro, fill, columns):
-                if best is None or plan.cycles < best.cycles:
-                    best = plan
-    if best is None:
+    found = [best_plan(work, area, packing) for packing in packings(work, area)]
+    plans = [plan for plan in found if plan is not None]
+    if not plans:
         raise TilewrightError(_too_small(work, area))
+    return min(plans, key=lambda plan: plan.cycles)
+
+
+def best_plan(work: LayerWork, area: Area, packing: Packing) -> Plan | None:
+    """Cheapest tiling of an area with one packing of its words; None if no tile fits."""
+    best: Plan | None = None
+    runs = area_runs(work, area, packing)
+    need = demand(work, area, runs)
+    cuts = _Cuts(area, work.target, packing)
+    for macro, fill, columns in _candidates(work, area, packing, column_counts(runs)):
+        for plan in _plans(work, area, need, cuts, macro, fill, columns):
+            if best is None or plan.cycles < best.cycles:
+                best = plan
     return best
 
 

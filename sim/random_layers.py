@@ -22,7 +22,14 @@ from tilewright.quant.accumulator import accumulator_bound, average_fraction
 from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray, Leaky
 from tilewright.quant.formats import QFormat
 
-__all__ = ["fix_randomly", "random_inputs", "random_layer", "random_network", "random_target"]
+__all__ = [
+    "fix_randomly",
+    "random_depthwise",
+    "random_inputs",
+    "random_layer",
+    "random_network",
+    "random_target",
+]
 
 Rng = np.random.Generator
 
@@ -70,6 +77,29 @@ def random_layer(seed: int, target: Target) -> FixedGraph:
             fixed = fix_randomly(graph, target, rng)
             if fixed is not None:
                 return fixed
+    raise TilewrightError(f"Seed {seed}: no random layer fits target {target.name!r}")
+
+
+def random_depthwise(seed: int, target: Target) -> FixedGraph:
+    """A network of one random depthwise convolution that is within the target's widths."""
+    rng = np.random.default_rng(seed)
+    for _ in range(1000):
+        shape = (int(rng.integers(1, 20)), int(rng.integers(1, 22)), int(rng.integers(1, 22)))
+        conv = _random_depthwise(rng, shape[0])
+        if min(conv.output_shape(shape)) < 1:
+            continue
+        layer = Layer(
+            name="y", op=Op.CONV, inputs=("x0",), conv=conv, activation=_random_activation(rng)
+        )
+        graph = Graph(
+            name="depthwise",
+            inputs=(Input(name="x0", shape=shape),),
+            layers=(layer,),
+            outputs=(Output(name="y", tensor="y", shape=()),),
+        )
+        fixed = fix_randomly(graph, target, rng)
+        if fixed is not None:
+            return fixed
     raise TilewrightError(f"Seed {seed}: no random layer fits target {target.name!r}")
 
 
@@ -218,6 +248,19 @@ def _random_conv(rng: Rng, shape: Shape) -> Conv:
         pads=pads,
         groups=groups,
         linear=bool(linear),
+    )
+
+
+def _random_depthwise(rng: Rng, channels: int) -> Conv:
+    kernel = (int(rng.integers(1, 6)), int(rng.integers(1, 6)))
+    pads = tuple(int(p) for p in rng.integers(0, 4, 4))
+    return Conv(
+        weight=np.zeros((channels, 1, *kernel), np.float32),
+        bias=np.zeros(channels, np.float32),
+        stride=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        dilation=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+        pads=pads,  # type: ignore[arg-type]
+        groups=channels,
     )
 
 
