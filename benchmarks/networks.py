@@ -88,6 +88,11 @@ def vgg16_conv() -> nn.Module:
     return nn.Sequential(*parts)
 
 
+def vgg16() -> nn.Module:
+    """All of VGG-16."""
+    return nn.Sequential(vgg16_conv(), vgg16_fc())
+
+
 def vgg16_fc() -> nn.Module:
     """VGG-16's classifier."""
     return nn.Sequential(
@@ -154,6 +159,10 @@ def _vgg16_conv() -> Network:
     return _quantized("vgg16-conv", _initialise(vgg16_conv()), _photos())
 
 
+def _vgg16() -> Network:
+    return _quantized("vgg16", _initialise(vgg16()), _photos())
+
+
 def _vgg16_fc() -> Network:
     noise = np.random.default_rng(0).standard_normal((CALIBRATION, 512, 7, 7))
     images = np.maximum(noise, 0).astype(np.float32)
@@ -180,5 +189,5 @@ NETWORKS: dict[str, Callable[[], Network]] = {
 
 
 def build(name: str) -> Network:
-    """Load and quantize a network of `NETWORKS`."""
-    return NETWORKS[name]()
+    """Load and quantize a network of `NETWORKS`, or all of VGG-16 (`vgg16`)."""
+    return (NETWORKS | {"vgg16": _vgg16})[name]()

@@ -86,8 +86,8 @@ def page() -> list[str]:
     for part in sorted((RESULTS / "utilization").glob("*.json")):
         content = json.loads(part.read_text("utf-8"))
         lines.append(
-            f"- {part.stem}: {content['seconds']:.0f} s, {content['cycles_per_second']:,} cycles/s. "
-            + origin(content)[0]
+            f"- {part.stem}: simulated in {content['seconds']:.0f} s, "
+            f"{content['cycles_per_cpu_second']:,} cycles a CPU second. " + origin(content)[0]
         )
     return lines
 

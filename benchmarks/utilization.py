@@ -29,14 +29,13 @@ import itertools
 import json
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from measuring import RESULTS, missing, save
+from measuring import RESULTS, Stopwatch, missing, save
 
 from tilewright.compiler.bounds import Bounds, layer_bounds
 from tilewright.compiler.cycles import CycleReport, MemoryTiming, predict
@@ -86,7 +85,10 @@ MACHINES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurement:
-    """A network's run: cycles of each layer and of all, bus beats, and what differs."""
+    """A network's run: cycles of each layer and of all, bus beats, and what differs.
+
+    `seconds` and `cpu_seconds` are the simulation's, without compiling it.
+    """
 
     cycles: int
     layers: list[int]
@@ -95,6 +97,8 @@ class Measurement:
     mismatches: dict[str, int]
     values: dict[str, int]
     counters: dict[str, int]
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def measure(program: Program, machine: Machine, inputs: Any, expected: Any) -> Measurement:
@@ -103,7 +107,8 @@ def measure(program: Program, machine: Machine, inputs: Any, expected: Any) -> M
     build = build_simulation(
         hardware_text(program.target), program.target, cache_folder(), memory_bytes=memory_bytes
     )
-    with tempfile.TemporaryDirectory() as folder:
+    watch = Stopwatch()
+    with tempfile.TemporaryDirectory() as folder, watch.step("simulation"):
         (run,) = simulate(
             build,
             program,
@@ -122,6 +127,8 @@ def measure(program: Program, machine: Machine, inputs: Any, expected: Any) -> M
         mismatches={name: _differing(run, name, expected[name]) for name in names},
         values={name: int(expected[name].size) for name in names},
         counters=run.counters,
+        seconds=watch.steps["simulation"]["seconds"],
+        cpu_seconds=watch.steps["simulation"]["cpu_seconds"],
     )
 
 
@@ -235,18 +242,17 @@ def run_network(name: str, machines: list[str], *, predict_only: bool, again: bo
         model = predict(program, machine.timing)
         print(f"{name} on {label}: {model.cycles:,} cycles predicted", flush=True)
         expected = expected or run_fixed(fixed, inputs, keep=[x.name for x in fixed.layers])
-        start = time.monotonic()
         found = measure(
             program,
             machine,
             {key: x[0] for key, x in inputs.items()},
             {key: x[0] for key, x in expected.items()},
         )
-        seconds = time.monotonic() - start
         content: dict[str, Any] = {
             "key": key,
-            "seconds": round(seconds, 1),
-            "cycles_per_second": round(found.cycles / seconds),
+            "seconds": round(found.seconds, 1),
+            "cpu_seconds": round(found.cpu_seconds, 1),
+            "cycles_per_cpu_second": round(found.cycles / found.cpu_seconds),
             "random_weights": name in networks.RANDOM_WEIGHTS,
             "records": _records(name, machine, bounds, found, model),
         }
