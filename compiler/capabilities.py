@@ -24,7 +24,7 @@ __all__ = [
 _FREE = frozenset(
     {
         *("name", "prefix", "clock_mhz", "burst_beats", "fifo_bursts"),
-        *("multiplier", "multiplier_stages", "weights_per_multiplier"),
+        *("multiplier", "multiplier_stages", "weights_per_multiplier", "edge_registers"),
     }
 )
 """Parameters of a target that change names and speed, and never what a program computes."""

@@ -18,6 +18,6 @@ READS_UNDER_WAY = 16
 WRITES_PENDING = 16
 """Write bursts that may await their response at once."""
 BANK_LATENCY = 3
-"""Cycles from a pixel's address at row r to its activation at row r's left edge of the array."""
+"""Cycles from a pixel's address at row r to its activation behind row r's bank."""
 ACCUMULATE_LATENCY = 4
 """Cycles before an accumulator may be added to again: the least period of weight tiles."""

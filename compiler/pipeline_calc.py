@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tilewright.compiler.events import Condition, Kernel, Process
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["CalcModel"]
 
-CALC_DRAIN = BANK_LATENCY + 2 + ACCUMULATE_LATENCY
-"""From an instruction's last pixel to its token, besides R, a row's cells and the multiplier."""
+CALC_DRAIN = 2 + ACCUMULATE_LATENCY
+"""From an instruction's last pixel to its token, besides the banks and the array."""
 
 
 class CalcModel:
@@ -38,7 +38,8 @@ class CalcModel:
         """Tile after tile."""
         kernel, slot = self._run.kernel, self._run.tiles
         target = self._run.target
-        drain = target.rows + target.cells_per_row + target.multiplier_stages + CALC_DRAIN
+        array = target.rows + target.cells_per_row + target.multiplier_stages
+        drain = target.bank_latency + array + target.edge_registers + CALC_DRAIN
         finish = 0
         while True:
             while self._slot.job is None:

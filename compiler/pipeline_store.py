@@ -77,7 +77,8 @@ class StoreModel:
         target, bus = self._run.target, self._run.target.bus_bytes
         pixel, latency = target.pixel_bytes, target.postprocess_latency
         window = f["win_rows"] * f["win_cols"]
-        to_post = target.drain_latency + 2  # the accumulators, pooling, the packer's buffer
+        # The accumulators, pooling, the packer's buffer.
+        to_post = target.drain_latency + target.pooled_latency + 1
         packed = begin - 1 + to_post + latency  # the last pixel into the packer
         stall = 0
         address, announced = f["address"], begin + 3
@@ -96,7 +97,7 @@ class StoreModel:
         # While the packer holds it up, the whole pipeline stands still.
         read = packed - latency - to_post
         if f["signal_calc"]:
-            self._run.tokens["store", "calc"].give(read + to_post - 1)
+            self._run.tokens["store", "calc"].give(read + target.drain_latency + 1)
         if f["signal_load"]:
             self._run.tokens["store", "load"].give(self._run.writer.last_response + 1)
         self._run.count("store", f["region"], packed + 1 - begin)

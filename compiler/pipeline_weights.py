@@ -31,6 +31,7 @@ class WeightsModel:
         kernel, target, reader = self._run.kernel, self._run.target, self._run.readers["weights"]
         slot, bus_bits = self._run.tiles, 8 * self._run.target.bus_bytes
         base, piece = 0, max(reader.depth // 2, 1)
+        late_by = int(target.edge_registers > 0)  # rows pass a buffer on their way to the array
         while True:
             yield from self._inner.head()
             f = self._inner.peek()
@@ -38,7 +39,7 @@ class WeightsModel:
             tile_bits = target.rows * row_bits
             spread = max((target.rows - 1) * row_bits // bus_bits, target.rows - 1)
             opening = max(-(-row_bits // bus_bits), 1)  # cycles to a tile's first row
-            accepting = kernel.now
+            accepting = kernel.now + late_by
             done = 0
             for tile in range(f["tiles"]):
                 while not slot.free:
@@ -54,10 +55,10 @@ class WeightsModel:
                     while not reader.covers(base + done + part - 1):
                         yield reader.arrived
                     done += part
-                    arrival = reader.time_of(base + done - 1) + 1
+                    arrival = reader.time_of(base + done - 1) + 1 + late_by
                     if done < end:
                         reader.release(max(slot.freed, arrival), part)
-                late = reader.time_of(first) + 1 + spread
+                late = reader.time_of(first) + 1 + late_by + spread
                 rows = min(tail, target.rows)
                 entered = max(entered, late, arrival - 1 + rows)
                 # Beats leave the FIFO just before the rows that they complete.
@@ -70,5 +71,5 @@ class WeightsModel:
                 slot.fill(entered + 1)
                 accepting = entered
             base += f["beats"]
-            yield max(accepting, kernel.now)
+            yield max(accepting - late_by, kernel.now)
             yield from self._inner.drop()

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
 from tilewright.errors import TilewrightError
 
 __all__ = ["Target"]
@@ -28,6 +28,7 @@ _LIMITS = {
     "fifo_bursts": (2, 16),
     "pack_pixels": (1, 8),
     "multiplier_stages": (1, 6),
+    "edge_registers": (0, 4),
     "weights_per_multiplier": (1, 2),
 }
 
@@ -63,6 +64,10 @@ class Target:
         for ecp5 and gowin) and further ones between it and the adder; 1 or 2, all in the block,
         for ice40 and xilinx
     weights_per_multiplier : 2 computes two columns with one multiplier, for narrow weights
+    edge_registers : further registers on the ways across the die: from the banks and the weights to
+        the array's edge, from its bottom to the accumulators, from LOAD to the banks; with any,
+        the drain of the accumulators stops and goes on in three parts that do not see each other
+        in the same cycle, weight rows wait in a buffer, and the post-processing has shorter stages
     leaky : whether the post-processing can do LeakyReLU
     clock_mhz : intended clock, for frame rates in reports
 
@@ -88,6 +93,7 @@ class Target:
     multiplier: str = "generic"
     multiplier_stages: int = 2
     weights_per_multiplier: int = 1
+    edge_registers: int = 0
     leaky: bool = True
     clock_mhz: float = 100.0
 
@@ -221,12 +227,25 @@ class Target:
     @property
     def load_latency(self) -> int:
         """Cycles from a word's leaving LOAD's gearbox to its writing; rotating takes one of them."""
-        return 2 if self.packs else 1
+        return (2 if self.packs else 1) + self.edge_registers
 
     @property
     def drain_latency(self) -> int:
-        """Cycles from an accumulator's read to its value; packed ones are rotated in one more."""
-        return 3 if self.packs else 2
+        """Cycles from an accumulator's request to its value.
+
+        Packed ones are rotated in one more; with edge registers the request waits in a buffer.
+        """
+        return (3 if self.packs else 2) + (self.edge_registers > 0)
+
+    @property
+    def pooled_latency(self) -> int:
+        """Cycles from a drained accumulator to the post-processing's input."""
+        return 1 + (self.edge_registers > 0)
+
+    @property
+    def bank_latency(self) -> int:
+        """Cycles from a pixel's address at row r to its activation at row r's edge of the array."""
+        return BANK_LATENCY + self.edge_registers
 
     @property
     def sum_shift(self) -> int:
@@ -247,6 +266,8 @@ class Target:
     @property
     def postprocess_latency(self) -> int:
         """Cycles through the post-processing; the hardware keeps to it."""
+        if self.edge_registers:
+            return 12 if self.leaky else 6
         return 7 if self.leaky else 4
 
     @property

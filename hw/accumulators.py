@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -9,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import AccumulatorColumn, sum_layout
+from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["Accumulators", "drain_layout", "drained_layout"]
 
@@ -80,10 +83,12 @@ class Accumulators(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        request, drained = self.request, self.drained
+        drained = self.drained
         target = self._target
+        request = self._request(m)
         step = Signal()
-        valid = Signal(target.drain_latency)
+        latency = target.drain_latency - (target.edge_registers > 0)  # behind the buffer
+        valid = Signal(latency)
         m.d.comb += [
             step.eq(drained.ready | ~valid[-1]),
             request.ready.eq(step),
@@ -93,9 +98,9 @@ class Accumulators(wiring.Component):
             m.d.sync += valid.eq(Cat(request.valid, valid[:-1]))
         marks = Cat(request.p.first, request.p.last, request.p.tag)
         distance: Value = request.p.distance
-        for stage in range(target.drain_latency):
+        for stage in range(latency):
             marks = _later(m, step, marks, f"marks_{stage}")
-        for stage in range(target.drain_latency - 1):
+        for stage in range(latency - 1):
             distance = _later(m, step, distance, f"distance_{stage}")
         m.d.comb += Cat(drained.p.first, drained.p.last, drained.p.tag).eq(marks)
         control = self.control
@@ -118,6 +123,14 @@ class Accumulators(wiring.Component):
             accs = _later(m, step, self._rotated(accs, distance), "accs")
         m.d.comb += drained.p.accs.eq(accs)
         return m
+
+    def _request(self, m: Module) -> Any:
+        """The stream of requests, behind a buffer if it comes from afar."""
+        if not self._target.edge_registers:
+            return self.request
+        m.submodules.buffer = buffer = StreamBuffer(drain_layout(self._target))
+        wiring.connect(m, wiring.flipped(self.request), buffer.i)
+        return buffer.o
 
     def _rotated(self, accs: Value, distance: Value) -> Value:
         """Column groups, each from `distance` groups on."""

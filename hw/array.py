@@ -14,7 +14,7 @@ __all__ = ["SystolicArray", "array_latency"]
 
 def array_latency(target: Target) -> int:
     """Cycles from an activation at the left edge of row 0 to its sum below column 0."""
-    return target.rows + target.multiplier_stages + 1
+    return target.rows + target.multiplier_stages + 1 + target.edge_registers
 
 
 class SystolicArray(wiring.Component):
@@ -73,5 +73,10 @@ class SystolicArray(wiring.Component):
             if psums is not None:
                 m.d.comb += row.psums_in.eq(psums)
             above, psums = row.weights_out, row.psums_out
-        m.d.comb += self.psums.eq(row.sums)
+        sums = row.sums
+        for stage in range(target.edge_registers):
+            register = Signal.like(sums, name=f"sums_{stage}", reset_less=True)
+            m.d.sync += register.eq(sums)
+            sums = register
+        m.d.comb += self.psums.eq(sums)
         return m

@@ -12,7 +12,7 @@ REGISTER_ADDRESS_BITS = 12
 class AxiLiteSlave(wiring.Component):
     """One read and one write at a time; every access is answered OKAY.
 
-    A register write or read takes effect in one cycle. Byte strobes are honoured by the register
+    A register write takes effect in one cycle, a read in two. Byte strobes are honoured by the register
     file through `write_strobe`.
 
     Members
@@ -25,7 +25,7 @@ class AxiLiteSlave(wiring.Component):
     write_enable, write_address, write_data, write_strobe : ``Out``
         A register is written this cycle.
     read_address, read_data : ``Out``, ``In(32)``
-        Combinational read.
+        The register of this address; read a cycle after its address was taken.
     """
 
     aw: In(stream.Signature(REGISTER_ADDRESS_BITS))
@@ -45,6 +45,7 @@ class AxiLiteSlave(wiring.Component):
         m = Module()
         accept_write = Signal()
         accept_read = Signal()
+        reading = Signal()
         m.d.comb += [
             accept_write.eq(self.aw.valid & self.w.valid & (~self.b.valid | self.b.ready)),
             self.aw.ready.eq(accept_write),
@@ -53,9 +54,8 @@ class AxiLiteSlave(wiring.Component):
             self.write_address.eq(self.aw.p),
             self.write_data.eq(self.w.p),
             self.write_strobe.eq(self.w_strobe),
-            accept_read.eq(self.ar.valid & (~self.r.valid | self.r.ready)),
+            accept_read.eq(self.ar.valid & ~reading & (~self.r.valid | self.r.ready)),
             self.ar.ready.eq(accept_read),
-            self.read_address.eq(self.ar.p),
         ]
         with m.If(self.b.ready):
             m.d.sync += self.b.valid.eq(0)
@@ -63,6 +63,10 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += self.b.valid.eq(1)
         with m.If(self.r.ready):
             m.d.sync += self.r.valid.eq(0)
+        # Finding a register takes a cycle of its own.
+        m.d.sync += reading.eq(accept_read)
         with m.If(accept_read):
+            m.d.sync += self.read_address.eq(self.ar.p)
+        with m.If(reading):
             m.d.sync += [self.r.valid.eq(1), self.r.p.eq(self.read_data)]
         return m

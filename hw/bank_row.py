@@ -8,7 +8,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 
 __all__ = ["BankRow", "pixel_layout"]
@@ -37,7 +36,7 @@ class BankRow(wiring.Component):
     write_enable, write_address, write_data
         Port of the LOAD unit.
     activation : ``Out(signed(act_bits))``
-        BANK_LATENCY cycles after `pixel_in`.
+        Target.bank_latency cycles after `pixel_in`.
     swap, capture : ``Out(1)``
         For the array's row, aligned with `activation`.
     """
@@ -93,13 +92,16 @@ class BankRow(wiring.Component):
 
         # Address, read, and one more register: a block RAM's output is slow.
         in_use = Mux(self.pixel_in.swap, upcoming, offset)
-        m.d.sync += [
-            read.addr.eq(self.pixel_in.address + Mux(self.pixel_in.gather, in_use, 0)),
-            self.activation.eq(read.data),
-        ]
+        m.d.sync += read.addr.eq(self.pixel_in.address + Mux(self.pixel_in.gather, in_use, 0))
+        activation = read.data
+        for stage in range(1 + target.edge_registers):
+            later = Signal(signed(target.act_bits), name=f"activation_{stage}", reset_less=True)
+            m.d.sync += later.eq(activation)
+            activation = later
+        m.d.comb += self.activation.eq(activation)
         for name, source in (("swap", self.pixel_in.swap), ("capture", capture)):
             delayed = source
-            for stage in range(BANK_LATENCY):
+            for stage in range(target.bank_latency):
                 register = Signal(name=f"{name}_{stage}")
                 m.d.sync += register.eq(delayed)
                 delayed = register

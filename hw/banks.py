@@ -18,7 +18,7 @@ class ActivationBanks(wiring.Component):
     """R banks of act_depth words; row r sees every pixel and every weight word r cycles late.
 
     A pixel given in cycle t has its activation for row r at ``activations[r]`` in cycle
-    t + BANK_LATENCY + r. A tile's R words may be given from the cycle of the previous tile's swap
+    t + Target.bank_latency + r. A tile's R words may be given from the cycle of the previous tile's swap
     on; the tile's own swap may come one cycle after its last word. One pixel, one word and one
     write a cycle, no handshake.
 

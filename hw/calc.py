@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import sum_layout
 from tilewright.hw.array import array_latency
@@ -99,14 +99,14 @@ class CalcUnit(wiring.Component):
             pixels.acc_base.eq(Mux(begin, next_job.acc_base, job.acc_base)),
             pixels.active.eq(active),
             pixels.ready.eq(loader.complete),
-            loader.start.eq(pixels.issue & pixels.first),
+            loader.start.eq(active & pixels.first),
             self.word_valid.eq(loader.word_valid),
             self.issuing.eq(pixels.issue),
             self.wait_weights.eq(active & pixels.first & ~loader.complete),
         ]
         m.d.sync += [
             self.pixel.address.eq(pixels.address),
-            self.pixel.swap.eq(loader.start),
+            self.pixel.swap.eq(loader.start & loader.complete),
             self.pixel.gather.eq(job.gather),
         ]
         now = Signal(data.StructLayout({"sum": sum_layout(self._target), "gives": 2}))
@@ -155,7 +155,7 @@ class CalcUnit(wiring.Component):
         target = self._target
         # Column 0's control comes one cycle before its sum.
         delayed: data.View = now
-        for stage in range(1 + BANK_LATENCY + array_latency(target) - 1):
+        for stage in range(target.bank_latency + array_latency(target)):
             register = Signal.like(now, name=f"control_{stage}")
             m.d.sync += register.eq(delayed)
             delayed = register

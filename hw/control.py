@@ -110,16 +110,22 @@ class Control(wiring.Component):
         watchdog = Signal(WATCHDOG_BITS)
         running, halting = Signal(), Signal()
         expired = self._expired(m, watchdog, running | halting)
+        # What goes to every register, or comes from the far ends of the bus, is a register itself.
+        quiet = Signal()
+        m.d.sync += [quiet.eq(self.quiet & self.halt), self.clear.eq(0), self.halt.eq(0)]
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
                 with m.If(start_wanted & ~soft_reset):
-                    m.d.comb += self.clear.eq(1)
-                    m.d.sync += [done.eq(0), status.eq(Status.GOOD)]
-                    m.next = "START"
+                    m.d.sync += [self.clear.eq(1), done.eq(0), status.eq(Status.GOOD)]
+                    m.d.sync += [finishing.eq(0), reported.eq(0)]
+                    m.next = "CLEAR"
+            with m.State("CLEAR"):
+                m.next = "START"
+                with m.If(soft_reset):
+                    m.next = "HALT"
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
-                m.d.sync += [finishing.eq(0), reported.eq(0)]
                 m.next = "RUN"
                 with m.If(soft_reset):
                     m.next = "HALT"
@@ -138,15 +144,14 @@ class Control(wiring.Component):
                         with m.If(fault):
                             m.d.sync += [status.eq(code), finishing.eq(0)]
             with m.State("HALT"):
-                m.d.comb += self.halt.eq(1)
-                with m.If(self.quiet):
+                m.d.sync += self.halt.eq(1)
+                with m.If(quiet):
                     failed = status != Status.GOOD
                     m.d.comb += [
-                        self.clear.eq(1),
                         done_now.eq(finishing & ~failed),
                         error_now.eq(failed & ~reported),
                     ]
-                    m.d.sync += done.eq(done_now)
+                    m.d.sync += [self.clear.eq(1), done.eq(done_now)]
                     m.next = "IDLE"
                 with m.Elif(expired & ~reported):
                     m.d.comb += error_now.eq(1)
@@ -186,7 +191,9 @@ class Control(wiring.Component):
         address, activity = Signal(32, name="fault_address"), Signal.like(self.activity)
         with m.If(self.start):
             m.d.sync += [unit.eq(Unit.NONE), response.eq(0), reason.eq(0), address.eq(0)]
-        with m.If(error_now), m.Switch(status):
+        failed = Signal()
+        m.d.sync += failed.eq(error_now)
+        with m.If(failed), m.Switch(status):  # the units are being cleared, and still know
             with m.Case(Status.ILLEGAL):
                 m.d.sync += [unit.eq(Unit.FETCH), reason.eq(self.reason), address.eq(self.number)]
             for code, fault, who in (

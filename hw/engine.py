@@ -6,7 +6,6 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.registers import ACTIVITY, Unit
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
@@ -21,6 +20,7 @@ from tilewright.hw.load import LoadUnit
 from tilewright.hw.read_arbiter import ReadArbiter
 from tilewright.hw.reader import BurstReader
 from tilewright.hw.store import StoreUnit
+from tilewright.hw.stream_buffer import StreamBuffer
 from tilewright.hw.weights import WeightsUnit, weight_row_layout
 from tilewright.hw.writer import BurstWriter, beat_layout
 
@@ -243,17 +243,22 @@ class Engine(wiring.Component):
         m.submodules.banks = banks = ActivationBanks(target)
         m.submodules.array = array = SystolicArray(target)
         m.submodules.accumulators = accumulators = Accumulators(target)
-        connect(m, weights.o, calc.weights)
+        rows = weights.o
+        if target.edge_registers:
+            m.submodules.rows = buffer = StreamBuffer(weight_row_layout(target))
+            connect(m, weights.o, buffer.i)
+            rows = buffer.o
+        connect(m, rows, calc.weights)
         connect(m, store.request, accumulators.request)
         connect(m, accumulators.drained, store.drained)
 
         # A weight row reaches row 0's offset one cycle after it is taken, and row 0 of the array
-        # BANK_LATENCY cycles later, when the capture pulse does.
+        # Target.bank_latency cycles later, when the capture pulse does.
         word = Signal(weight_row_layout(target))
         word_valid = Signal()
-        m.d.sync += [word.eq(weights.o.p), word_valid.eq(calc.word_valid)]
+        m.d.sync += [word.eq(rows.p), word_valid.eq(calc.word_valid)]
         passing = word.weights
-        for stage in range(BANK_LATENCY):
+        for stage in range(target.bank_latency):
             register = Signal.like(passing, name=f"weights_{stage}")
             m.d.sync += register.eq(passing)
             passing = register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -90,11 +90,18 @@ class FetchUnit(wiring.Component):
                 part = word[index * bus_bits : (index + 1) * bus_bits]
                 with m.If(beat == index):
                     m.d.sync += part.eq(self.beats.p)
+        opcode = Signal(4)  # as it will be in the next cycle
+        m.d.comb += opcode.eq(word)
+        with m.If(self.beats.valid & self.beats.ready & (beat == 0)):
+            m.d.comb += opcode.eq(self.beats.p)
 
-        self._dispatch(m, word, complete, dispatched)
+        self._dispatch(m, word, opcode, complete, dispatched)
         return m
 
-    def _dispatch(self, m: Module, word: Signal, complete: Signal, dispatched: Signal) -> None:
+    def _dispatch(
+        self, m: Module, word: Signal, opcode: Signal, complete: Signal, dispatched: Signal
+    ) -> None:
+        """Offer a complete instruction to its queue, which is chosen a cycle ahead."""
         store_opcodes = (Opcode.STORE, Opcode.STAMP, Opcode.FINISH)
         routes = (
             ("load", (Opcode.LOAD,), self.load),
@@ -103,23 +110,23 @@ class FetchUnit(wiring.Component):
             ("store", store_opcodes, self.store),
         )
         queues = []
-        for name, opcodes, port in routes:
+        for name, _, port in routes:
             width = port.p.shape().size if name != "store" else QUEUED_BITS
             m.submodules[f"queue_{name}"] = queue = Queue(width=width, depth=UNIT_QUEUE)
-            queues.append((opcodes, queue))
+            queues.append(queue)
             m.d.comb += [
                 queue.w_data.eq(word[:width]),
                 port.valid.eq(queue.r_rdy),
                 port.p.eq(queue.r_data),
                 queue.r_en.eq(port.ready),
             ]
-        with m.Switch(word[:4]):
-            for opcodes, queue in queues:
-                with m.Case(*opcodes):
-                    m.d.comb += [
-                        queue.w_en.eq(complete & ~self.illegal),
-                        dispatched.eq(complete & queue.w_rdy & ~self.illegal),
-                    ]
+        open_queues = []
+        for (name, opcodes, _), queue in zip(routes, queues, strict=True):
+            chosen = Signal(name=f"to_{name}")
+            m.d.sync += chosen.eq(Cat(opcode == code for code in opcodes).any())
+            m.d.comb += queue.w_en.eq(complete & chosen & ~self.illegal)
+            open_queues.append(chosen & queue.w_rdy)
+        m.d.comb += dispatched.eq(complete & ~self.illegal & Cat(open_queues).any())
         m.submodules.check = check = InstructionCheck(self._target)
         m.d.comb += [
             check.word.eq(word),

@@ -13,17 +13,19 @@ __all__ = ["Gearbox"]
 
 
 class _Fill:
-    """How full the buffer is: in units, and in words."""
+    """How full the buffer is: in units, and in words; and where the next beat lands."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.units = Signal(range(most + 1))
+        self.place = Signal(range(most + 1))  # behind what remains when a word has left
         self.at_most_one, self.one, self.two = Signal(init=1), Signal(), Signal()
 
     def set(self, units: int, width: int) -> list[Any]:
         """Assign what `units` mean for words of `width` units."""
         return [
             self.units.eq(units),
+            self.place.eq(units - width if units >= width else units),
             self.at_most_one.eq(units <= width),
             self.one.eq(units >= width),
             self.two.eq(units >= 2 * width),
@@ -33,6 +35,7 @@ class _Fill:
         """Take over another fill."""
         return [
             self.units.eq(other.units),
+            self.place.eq(other.place),
             self.at_most_one.eq(other.at_most_one),
             self.one.eq(other.one),
             self.two.eq(other.two),
@@ -40,7 +43,8 @@ class _Fill:
 
     def clear(self) -> list[Any]:
         """Become empty."""
-        return [self.units.eq(0), self.at_most_one.eq(1), self.one.eq(0), self.two.eq(0)]
+        empty = [self.units.eq(0), self.place.eq(0), self.at_most_one.eq(1)]
+        return [*empty, self.one.eq(0), self.two.eq(0)]
 
 
 class Gearbox(wiring.Component):
@@ -132,7 +136,7 @@ class Gearbox(wiring.Component):
 
         # A beat comes only when no whole word remains: where it lands is known before the cycle.
         position = Signal(range(room + 1))
-        m.d.comb += position.eq(Mux(ending, 0, Mux(state.one, left.units, state.units)))
+        m.d.comb += position.eq(Mux(ending, 0, state.place))
         moved = Signal.like(buffer)
         with m.Switch(position):
             for place in self._positions():

@@ -52,16 +52,17 @@ class InstructionCheck(wiring.Component):
         known = Cat(opcode == code for code in Opcode).any()
         codes = [UNKNOWN_OPCODE, *(rule.code for rule in RULES)]
         broken = Signal(len(codes))
-        passed = Signal()
+        passed, counted = Signal(), Signal()
         violations = [(opcode == rule.opcode) & self._broken(rule) for rule in RULES]
         m.d.sync += [
             broken.eq(Mux(self.valid, Cat(~known, *violations), 0)),
             passed.eq(self.valid & self.passed),
+            counted.eq(passed),  # when it is known whether that was a legal one
         ]
         with m.If(~self.illegal):
             with m.If(broken.any()):
                 m.d.sync += self.illegal.eq(1)
-            with m.Elif(passed):
+            with m.If(counted):
                 m.d.sync += self.number.eq(self.number + 1)
             for bit, code in reversed(list(enumerate(codes))):  # the first broken one wins
                 with m.If(broken[bit]):

@@ -60,9 +60,10 @@ class LoadRotator(wiring.Component):
         groups = self._target.bank_groups
         enable, address, lanes = Value.cast(self.enable), Value.cast(self.address), self.lanes
         if packs:
-            enable, address = Signal(), Signal.like(self.address)
-            lanes = Signal.like(self.lanes)
-            pack, phase = Signal.like(self.pack), Signal.like(self.phase)
+            enable, address = Signal(), Signal.like(self.address, reset_less=True)
+            lanes = Signal.like(self.lanes, reset_less=True)
+            pack = Signal.like(self.pack, reset_less=True)
+            phase = Signal.like(self.phase, reset_less=True)
             m.d.sync += [
                 enable.eq(self.enable),
                 address.eq(self.address),
@@ -89,9 +90,21 @@ class LoadRotator(wiring.Component):
                 Mux(distance[level], parts[(g - (1 << level)) % groups], part)
                 for g, part in enumerate(parts)
             ]
-        m.d.sync += [
+        enable, place, word = Value.cast(enable), Cat(addresses), Cat(parts)
+        for stage in range(1 + self._target.edge_registers):
+            enable = _later(m, enable, f"enable_{stage}", reset_less=False)
+            place = _later(m, place, f"place_{stage}")
+            word = _later(m, word, f"word_{stage}")
+        m.d.comb += [
             self.write_enable.eq(enable),
-            self.write_address.eq(Cat(addresses)),
-            self.write_data.eq(Cat(parts)),
+            self.write_address.eq(place),
+            self.write_data.eq(word),
         ]
         return m
+
+
+def _later(m: Module, value: Value, name: str, *, reset_less: bool = True) -> Signal:
+    """A value, one cycle later."""
+    register = Signal(len(value), name=name, reset_less=reset_less)
+    m.d.sync += register.eq(value)
+    return register

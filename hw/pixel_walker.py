@@ -76,7 +76,8 @@ class PixelWalker(wiring.Component):
             rows.start.eq(self.start),
             rows.step.eq(self.issue & cols.last),
             last_pixel.eq(self.issue & cols.last & rows.last),
-            self.last.eq((last_pixel | exhausted) & elapsed[-1]),
+            # By then the tile is active and past its first pixel, so that every cycle has a pixel.
+            self.last.eq(elapsed[-1] & (exhausted | (cols.last & rows.last))),
         ]
         with m.If(self.issue):
             m.d.sync += [

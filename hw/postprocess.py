@@ -18,8 +18,8 @@ __all__ = ["MAX_BIASED_SHIFT", "PostProcess", "postprocess_datapath"]
 MAX_BIASED_SHIFT = 63
 """Largest biased shift of a parameter record."""
 
-PERIOD_NS = 10.0
-"""Clock period for which registers are placed."""
+PERIOD_NS, SHORT_PERIOD_NS = 10.0, 7.0
+"""Clock period for which registers are placed, without and with edge registers."""
 
 _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 
@@ -83,7 +83,9 @@ class PostProcess(wiring.Component):
         datapath = postprocess_datapath(
             acc_bits=target.acc_bits, act_bits=target.act_bits, leaky=target.leaky
         )
-        self._plan = schedule(datapath, period_ns=PERIOD_NS)
+        self._plan = schedule(
+            datapath, period_ns=SHORT_PERIOD_NS if target.edge_registers else PERIOD_NS
+        )
         self._tag_width = tag_width
         self.latency = target.postprocess_latency
         assert self._plan.latency <= self.latency, "post-processing is longer than the target says"

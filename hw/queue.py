@@ -62,14 +62,21 @@ class Queue(wiring.Component):
             write.en.eq(entering & ~straight),
             write.data.eq(self.w_data),
         ]
-        after = Signal.like(level)
-        m.d.comb += after.eq(level + entering - leaving)
-        m.d.sync += [
-            level.eq(after),
-            room.eq(after != self._depth),
-            self.r_rdy.eq(after != 0),
-            more.eq(after > 1),
-        ]
+        # Each way apart: entering and leaving come late, and then only choose.
+        with m.If(entering & ~leaving):
+            m.d.sync += [
+                level.eq(level + 1),
+                room.eq(level != self._depth - 1),
+                self.r_rdy.eq(1),
+                more.eq(level != 0),
+            ]
+        with m.Elif(leaving & ~entering):
+            m.d.sync += [
+                level.eq(level - 1),
+                room.eq(1),
+                self.r_rdy.eq(level != 1),
+                more.eq(level > 2),
+            ]
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
         with m.If(leaving & more):

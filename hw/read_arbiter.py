@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,22 +60,15 @@ class ReadArbiter(wiring.Component):
         tail = Signal(range(READS_UNDER_WAY))
         level = Signal(range(READS_UNDER_WAY + 1))
 
-        # Round-robin: the reader after the last one served comes first.
-        last_served = Signal(range(count))
-        chosen = Signal(range(count))
-        with m.Switch(last_served):
-            for last in range(count):
-                with m.Case(last):
-                    for distance in range(count, 0, -1):
-                        candidate = (last + distance) % count
-                        with m.If(self.requests[candidate].valid):
-                            m.d.comb += chosen.eq(candidate)
-
         free = Signal()
+        room = Signal(init=1)
         grant = Signal()
         done = Signal()
+        chosen = self._chosen(m, grant)
+        number = Signal(range(count))  # of the chosen one
         m.d.comb += [
-            free.eq((~self.ar.valid | self.ar.ready) & (level != READS_UNDER_WAY) & ~self.halt),
+            free.eq((~self.ar.valid | self.ar.ready) & room & ~self.halt),
+            grant.eq(free & chosen.any()),
             done.eq(self.r_valid & self.r_last),
             self.beat_valid.eq(self.r_valid << order[head]),
             self.idle.eq((level == 0) & ~self.ar.valid),
@@ -83,13 +76,17 @@ class ReadArbiter(wiring.Component):
         with m.If(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
         for index, request in enumerate(self.requests):
-            m.d.comb += request.ready.eq(free & (chosen == index))
-            with m.If(request.valid & request.ready):
-                m.d.comb += grant.eq(1)
-                m.d.sync += [self.ar.valid.eq(1), self.ar.p.eq(request.p)]
+            m.d.comb += request.ready.eq(free & chosen[index])
+            with m.If(chosen[index]):
+                m.d.comb += number.eq(index)
+                with m.If(free):
+                    m.d.sync += [self.ar.valid.eq(1), self.ar.p.eq(request.p)]
         with m.If(grant):
-            m.d.sync += [order[tail].eq(chosen), tail.eq(tail + 1), last_served.eq(chosen)]
-        m.d.sync += level.eq(level + grant - done)
+            m.d.sync += [order[tail].eq(number), tail.eq(tail + 1)]
+        with m.If(grant & ~done):
+            m.d.sync += [level.eq(level + 1), room.eq(level != READS_UNDER_WAY - 1)]
+        with m.Elif(done & ~grant):
+            m.d.sync += [level.eq(level - 1), room.eq(1)]
         with m.If(done):
             m.d.sync += head.eq(head + 1)
 
@@ -105,3 +102,25 @@ class ReadArbiter(wiring.Component):
         with m.If(~log.fault.error):
             m.d.sync += self.fault_reader.eq(order[head])
         return m
+
+    def _chosen(self, m: Module, grant: Signal) -> Signal:
+        """A bit for the reader whose turn it is, if any requests anything.
+
+        Round-robin: the reader after the last one served comes first. Which of two comes before
+        the other is a register for each pair, so that only requests have to be looked at.
+        """
+        count = self._count
+        chosen = Signal(count)
+        for index, request in enumerate(self.requests):
+            outdone = []
+            for other in range(count):
+                if other == index:
+                    continue
+                # It comes first if the last one served is this reader or stands between the two.
+                between = [(index + n) % count for n in range((other - index) % count)]
+                first = Signal(init=0 in between, name=f"first_{other}_{index}")
+                with m.If(grant):
+                    m.d.sync += first.eq(Cat(chosen[last] for last in between).any())
+                outdone.append(first & self.requests[other].valid)
+            m.d.comb += chosen[index].eq(request.valid & ~Cat(outdone).any())
+        return chosen

@@ -22,6 +22,9 @@ class Semaphore(wiring.Component):
         Tokens wanted.
     enough : ``Out(1)``
         They are there.
+    known : ``Out(1)``
+        The same from a register: right unless `count` has changed or tokens were taken in the
+        cycle before.
     take : ``In(1)``
         Take `count` tokens; only with `enough`.
     """
@@ -29,11 +32,13 @@ class Semaphore(wiring.Component):
     give: In(1)
     count: In(TOKEN_BITS)
     enough: Out(1)
+    known: Out(1)
     take: In(1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         tokens = Signal(TOKEN_BITS)
         m.d.comb += self.enough.eq(tokens >= self.count)
-        m.d.sync += tokens.eq(tokens + self.give - Mux(self.take, self.count, 0))
+        m.d.sync += self.known.eq(self.enough | (self.give & (tokens + 1 >= self.count)))
+        m.d.sync += tokens.eq(Mux(self.take, tokens - self.count + self.give, tokens + self.give))
         return m

@@ -124,7 +124,7 @@ class StoreUnit(wiring.Component):
                     m.d.comb += [self.finished.eq(1), queue.r_en.eq(1)]
             with m.State("PARAMETERS"), m.If(parameters.done):
                 m.next = "WAIT"
-            with m.State("WAIT"), m.If(ready_sums.enough):
+            with m.State("WAIT"), m.If(ready_sums.known):
                 m.d.comb += [ready_sums.take.eq(1), walker.start.eq(1), rows.start.eq(1)]
                 m.next = "DRAIN"
             with m.State("DRAIN"):
@@ -170,7 +170,7 @@ class StoreUnit(wiring.Component):
         m.submodules.packer = packer = LanePacker(target)
         connect(m, flipped(self.drained), pooling.i)
         m.submodules.buffer = buffer = StreamBuffer(post.o.p.shape())
-        connect(m, pooling.o, post.i)
+        self._pooled(m, pooling, post)
         connect(m, post.o, buffer.i)  # so that what the bus holds up stops the drain from nearby
         m.d.comb += [
             pooling.is_sum.eq(job.pool_sum),
@@ -205,6 +205,15 @@ class StoreUnit(wiring.Component):
                 post.slope_shift.eq(job.slope_shift),
             ]
         return buffer.o.valid & buffer.o.ready & buffer.o.p.tag[1]
+
+    def _pooled(self, m: Module, pooling: Pooling, post: PostProcess) -> None:
+        """Pooled accumulators, behind a buffer if the two stop apart from each other."""
+        if self._target.edge_registers:
+            m.submodules.pooled = pooled = StreamBuffer(pooling.o.p.shape())
+            connect(m, pooling.o, pooled.i)
+            connect(m, pooled.o, post.i)
+        else:
+            connect(m, pooling.o, post.i)
 
     def _transfers(self, m: Module, rows: RowTransfers, job: data.View, stamp: StampSource) -> None:
         """Where the writer writes: the output rows, or a stamp."""

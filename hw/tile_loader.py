@@ -1,6 +1,6 @@
 """How weight rows enter the array ahead of each tile."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,7 @@ class TileLoader(wiring.Component):
     complete : ``Out(1)``
         All rows of the next tile have entered.
     start : ``In(1)``
-        The next tile starts; only with `complete`.
+        The next tile starts if it is complete.
     """
 
     def __init__(self, target: Target) -> None:
@@ -44,15 +44,15 @@ class TileLoader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        count = Signal(range(self._target.rows + 1))
-        rows = self._target.rows
-        final = self.word_valid & (Mux(self.start, 0, count) == rows - 1)
+        # Counted in ones: bit n says that n + 1 rows have entered, so that the last bit says all.
+        entered = Signal(self._target.rows)
         m.d.comb += [
+            self.complete.eq(entered[-1]),
             self.i.ready.eq(~self.complete | self.start),
             self.word_valid.eq(self.i.valid & self.i.ready),
         ]
-        m.d.sync += [
-            count.eq(Mux(self.start, 0, count) + self.word_valid),
-            self.complete.eq(final | (self.complete & ~self.start)),
-        ]
+        with m.If(self.start & self.complete):
+            m.d.sync += entered.eq(self.word_valid)
+        with m.Elif(self.word_valid):
+            m.d.sync += entered.eq(Cat(1, entered))
         return m

@@ -86,8 +86,8 @@ class WeightsUnit(wiring.Component):
         next_beat, final_beat, first_beat = Signal(32, init=2), Signal(), Signal(init=1)
         next_tile, final_tile, first_tile = Signal(24, init=2), Signal(), Signal(init=1)
         only_tile = Signal()  # known before the first row is there
-        row = Signal(range(target.rows))
-        last_row = row == target.rows - 1
+        row = Signal(target.rows, init=1)  # a bit for each, so that it need not be compared
+        last_row = row[-1]
         last = last_row & Mux(first_tile, only_tile, final_tile)
         beats_done = Signal()
         with m.Switch(Cat(job.container, job.gather)):
@@ -114,10 +114,9 @@ class WeightsUnit(wiring.Component):
             ]
         m.d.sync += only_tile.eq(job.tiles == 1)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += row.eq(row + 1)
+            m.d.sync += row.eq(row.rotate_left(1))
             with m.If(last_row):
                 m.d.sync += [
-                    row.eq(0),
                     first_tile.eq(0),
                     next_tile.eq(next_tile + 1),
                     final_tile.eq(next_tile == job.tiles),

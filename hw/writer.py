@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -45,7 +45,7 @@ class BurstWriter(wiring.Component):
     halt : ``In(1)``
         Start no further burst. Stays until the reset that follows.
     idle : ``Out(1)``
-        Nothing is under way.
+        Nothing is under way, what is just being offered aside.
     quiet : ``Out(1)``
         No burst is under way, though transfers may wait.
     fault : ``Out(BUS_FAULT)``
@@ -77,7 +77,7 @@ class BurstWriter(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(
             self._target, longest=self._target.burst_beats
         )
-        m.submodules.lengths = lengths = Queue(width=8, depth=4)
+        m.submodules.lengths = lengths = Queue(width=9, depth=4)
         m.submodules.pending = pending = Queue(width=1, depth=WRITES_PENDING)
         connect(m, flipped(self.i), splitter.i)
 
@@ -91,13 +91,13 @@ class BurstWriter(wiring.Component):
             burst.ready.eq(free),
             go.eq(burst.valid & free),
             lengths.w_en.eq(go),
-            lengths.w_data.eq(burst.p.length),
+            lengths.w_data.eq(Cat(burst.p.length, burst.p.length == 0)),
             pending.w_en.eq(go),
             pending.w_data.eq(burst.p.tag),
             pending.r_en.eq(self.b_valid),
             self.complete.eq(self.b_valid & pending.r_data),
             self.quiet.eq(~pending.r_rdy & ~self.aw.valid),
-            self.idle.eq(self.quiet & ~burst.valid & splitter.i.ready & ~self.i.valid),
+            self.idle.eq(self.quiet & ~burst.valid & splitter.i.ready),
         ]
         with m.If(go):
             m.d.sync += [self.aw.valid.eq(1), self.aw.p.eq(burst.p)]
@@ -114,7 +114,9 @@ class BurstWriter(wiring.Component):
             self.fault.eq(log.fault),
         ]
 
-        count = Signal(8)
+        # The last beat is known a beat ahead: comparing the count takes long.
+        following = Signal(8, init=1)  # the number of the next beat, the first being 0
+        first, final = Signal(init=1), Signal()
         filling = Signal()
         with m.If(self.halt & ~self.beats.valid):
             m.d.sync += filling.eq(1)
@@ -122,11 +124,15 @@ class BurstWriter(wiring.Component):
             self.w.p.eq(Mux(filling, 0, self.beats.p.as_value())),
             self.w.valid.eq((self.beats.valid | filling) & lengths.r_rdy),
             self.beats.ready.eq(self.w.ready & lengths.r_rdy & ~filling),
-            self.w_last.eq(count == lengths.r_data),
+            self.w_last.eq(Mux(first, lengths.r_data[8], final)),
         ]
         with m.If(self.w.valid & self.w.ready):
-            m.d.sync += count.eq(count + 1)
+            m.d.sync += [
+                following.eq(following + 1),
+                final.eq(following == lengths.r_data[:8]),
+                first.eq(0),
+            ]
             with m.If(self.w_last):
                 m.d.comb += lengths.r_en.eq(1)
-                m.d.sync += count.eq(0)
+                m.d.sync += [following.eq(1), first.eq(1)]
         return m

@@ -12,7 +12,6 @@ import numpy as np
 from amaranth.utils import ceil_log2
 from streams import Drive, Scenario, Watch
 
-from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.array import SystolicArray, array_latency
 from tilewright.hw.banks import ActivationBanks
@@ -52,6 +51,7 @@ def small_target(random: Random, **settings: Any) -> Target:
         act_depth=random.choice([16, 37, 100, 128]),
         acc_depth=random.choice([4, 11, 16, 50]),
         multiplier_stages=random.randint(1, 4),
+        edge_registers=random.choice((0, 0, 1, 2)),
         **settings,
     )
 
@@ -158,6 +158,7 @@ def array_of_pairs(seed: int) -> Scenario:
         act_bits=random.randint(2, 8),
         weight_bits=random.randint(2, 4),
         multiplier_stages=random.randint(1, 4),
+        edge_registers=random.choice((0, 0, 1, 2)),
         weights_per_multiplier=2,
     )
     return array_of(target, random)
@@ -258,15 +259,15 @@ def banks(seed: int) -> Scenario:
     for tile, offset in zip(tiles, offsets, strict=True):
         for r, at in enumerate(tile.words):
             words[ready + at] = offset[r]
-            captures.add((ready + at + r + BANK_LATENCY, r))
+            captures.add((ready + at + r + target.bank_latency, r))
         for n, (address, gather) in enumerate(bank_pixels(random, target, tile, offset)):
             at = ready + tile.start + n
             pixels[at] = {"address": address, "swap": int(n == 0), "gather": int(gather)}
             for r in range(rows):
                 where = (address + (offset[r] if gather else 0)) % modulus
-                expected[at + BANK_LATENCY + r, r] = content[where][r]
+                expected[at + target.bank_latency + r, r] = content[where][r]
                 if n == 0:
-                    swaps.add((at + BANK_LATENCY + r, r))
+                    swaps.add((at + target.bank_latency + r, r))
     end = max(at for at, _ in expected)
     seen: dict[tuple[int, int], int] = {}
     seen_swaps, seen_captures = set(), set()

@@ -12,7 +12,7 @@ from feed_scenarios import instruction
 from streams import Agent, Drive, Scenario, Source, Watch
 
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.array import array_latency
 from tilewright.hw.calc import CalcUnit
@@ -235,7 +235,9 @@ def calc_bench(
         random=random,
     )
     total = sum(len(list(pixels_of(job))) for job in jobs)
-    tail = 1 + BANK_LATENCY + array_latency(target) + target.cols + 2 * ACCUMULATE_LATENCY + 4
+    tail = (
+        1 + target.bank_latency + array_latency(target) + target.cols + 2 * ACCUMULATE_LATENCY + 4
+    )
     return bench, Scenario(
         dut=dut,
         agents=[bench, source, weights],
@@ -254,6 +256,7 @@ def calc(seed: int) -> Scenario:
         act_depth=1 << 16,
         acc_depth=256,
         multiplier_stages=random.randint(1, 4),
+        edge_registers=random.choice((0, 0, 1, 2)),
     )
     jobs = [
         calc_job(random, wait_load=random.choice((0, 0, 1, 3)), wait_store=random.choice((0, 0, 1)))
@@ -283,7 +286,7 @@ def check_calc(target: Target, jobs: list[dict[str, int]], bench: CalcBench) -> 
         (cycle + 1, address, swap, job["gather"])
         for cycle, (job, (address, swap, _)) in zip(bench.issued, plan, strict=True)
     ]
-    late = 1 + BANK_LATENCY + array_latency(target) - 1
+    late = 1 + target.bank_latency + array_latency(target) - 1
     assert bench.control == [
         (cycle + late, {name: control[name] for name in CONTROL})
         for cycle, (_, (_, _, control)) in zip(bench.issued, plan, strict=True)

@@ -145,6 +145,7 @@ def load_on(random: Random, **settings: Any) -> Scenario:
         bus_bytes=random.choice(BUSES),
         burst_beats=1,
         act_depth=4096,
+        edge_registers=random.choice((0, 0, 1, 2)),
     )
     dut = LoadUnit(target)
     memory = random.randbytes(1 << 15)

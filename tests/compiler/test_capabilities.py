@@ -38,6 +38,7 @@ SPEED: dict[str, Any] = {
     "fifo_bursts": 8,
     "multiplier": "ecp5",
     "multiplier_stages": 4,
+    "edge_registers": 2,
     "clock_mhz": 7.0,
 }
 

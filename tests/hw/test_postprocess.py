@@ -214,10 +214,11 @@ def test_pooling_takes_a_pixel_every_cycle(size):
     assert cycles == 41
 
 
+@pytest.mark.parametrize("edges", [0, 1])
 @pytest.mark.parametrize("leaky", [False, True])
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32, 40, 48])
-def test_every_width_fits_the_latency_that_the_cycle_model_counts_on(leaky, acc_bits):
+def test_every_width_fits_the_latency_that_the_cycle_model_counts_on(leaky, acc_bits, edges):
     for act_bits in range(2, 17):
         widths = {"act_bits": act_bits, "weight_bits": 2, "acc_bits": max(acc_bits, act_bits + 4)}
-        target = Target(rows=4, cols=1, leaky=leaky, **widths)
+        target = Target(rows=4, cols=1, leaky=leaky, edge_registers=edges, **widths)
         assert PostProcess(target).latency == target.postprocess_latency

@@ -1,5 +1,6 @@
 """The cycle model against the cycles that the RTL takes."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.xdist_group("rtl")
 SMALL: dict[str, Any] = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
 SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
+EDGED = dataclasses.replace(SQUARE, edge_registers=1)
 
 
 def deviations(build, target, latency, folder):
@@ -40,9 +42,12 @@ def deviations(build, target, latency, folder):
     return predicted / measured - 1
 
 
+@pytest.mark.parametrize("target", [SQUARE, EDGED], ids=["4x4", "4x4-edged"])
 @pytest.mark.parametrize("latency", [0, 50])
-def test_every_random_layer_takes_what_the_model_says_within_one_percent(builds, latency, tmp_path):
-    errors = deviations(builds(SQUARE), SQUARE, latency, tmp_path)
+def test_every_random_layer_takes_what_the_model_says_within_one_percent(
+    builds, latency, target, tmp_path
+):
+    errors = deviations(builds(target), target, latency, tmp_path)
     assert np.abs(errors).max() <= 0.01
     assert np.median(np.abs(errors)) == 0.0  # most are right to the cycle
 
