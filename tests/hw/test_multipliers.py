@@ -14,7 +14,7 @@ from targets import need
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.hw.array import SystolicArray
-from tilewright.hw.verilog import component_verilog
+from tilewright.hw.verilog import component_verilog, generate_verilog, top_name
 from tilewright.sim.cells import cell_models
 from tilewright.sim.process import run_module
 from tilewright.sim.runner import SimulationError, Source, compile_verilog
@@ -133,3 +133,22 @@ def test_a_model_stops_at_a_parameter_that_it_does_not_have(family, tmp_path, re
     sources = {"gate.v": text.replace(f".{name}({value})", f".{name}({other})")}
     with pytest.raises(SimulationError, match="a parameter has a value that this model does not"):
         run_beside_the_operator(target, sources | cell_models(target), tmp_path, request)
+
+
+@pytest.mark.slow
+def test_a_whole_accelerator_maps_to_multiplier_blocks_and_block_rams():
+    """On ECP5: one block a cell, one block RAM at least a bank and an accumulator half."""
+    target = Target(
+        rows=2,
+        cols=2,
+        act_depth=1024,
+        bus_bytes=4,
+        burst_beats=16,
+        multiplier="ecp5",
+        multiplier_stages=4,
+        edge_registers=1,
+        leaky=False,
+    )
+    cells = synthesize(generate_verilog(target), top_name(target), "ecp5")[1]
+    assert cells["MULT18X18D"] == target.rows * target.cols
+    assert cells["DP16KD"] >= target.rows + 2 * target.cols
