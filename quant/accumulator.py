@@ -22,6 +22,7 @@ __all__ = [
     "ACC_LIMIT",
     "Accumulator",
     "accumulator_bound",
+    "accumulator_bounds",
     "as_tensor",
     "average_fraction",
     "average_multipliers",
@@ -64,7 +65,12 @@ def _divisors(pool: Pool, height: int, width: int) -> IntArray:
 
 
 def accumulator_bound(layer: FixedLayer, formats: Mapping[str, QFormat]) -> int:
-    """Largest magnitude that an accumulator of `layer` can take, as an exact Python integer.
+    """Largest of `accumulator_bounds`: no accumulator of `layer` exceeds it."""
+    return max(accumulator_bounds(layer, formats))
+
+
+def accumulator_bounds(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[int]:
+    """Largest magnitude that the accumulators of each output channel can take, as exact integers.
 
     Every input value may be anything its format can hold. Counted are all partial sums, with and
     without the bias; hence no order of summation exceeds it, and some input reaches it. (Average
@@ -77,15 +83,15 @@ def accumulator_bound(layer: FixedLayer, formats: Mapping[str, QFormat]) -> int:
     """
     ranges = _sum_ranges(layer, formats)
     residual = layer.layer.residual
-    worst = 0
+    bounds = []
     for c, (low, high) in enumerate(ranges):
         if residual is not None:
             shift = int(layer.acc_frac[c]) - formats[residual].frac
             low += formats[residual].min << shift
             high += formats[residual].max << shift
         bias = int(layer.bias[c])
-        worst = max(worst, high + max(bias, 0), -low - min(bias, 0))
-    return worst
+        bounds.append(max(0, high + max(bias, 0), -low - min(bias, 0)))
+    return bounds
 
 
 def _sum_ranges(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[tuple[int, int]]:

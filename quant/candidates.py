@@ -30,12 +30,14 @@ class Step:
     Attributes
     ----------
     tensor : graph input, layer, or "all" (static precision)
-    kind : "weights" or "features"
-    bits : bits of the tensor; 0 for "all", whose bits may differ
+    kind : "weights", "features", "rounding" for what was done to the weights afterwards, or
+        "equalized" for what was done to the float network before
+    bits : bits of the tensor; 0 for "all", whose bits may differ, and for "equalized"
     initial : largest fractional length that does not overflow
     candidates : what was tried; empty where the format follows from another's
-    frac : what was chosen
+    frac : what was chosen; of weights with one an output channel the smallest
     note : why, where it is not the smallest error
+    channels : what was chosen for each output channel; empty where there is one for all
     """
 
     tensor: str
@@ -45,11 +47,18 @@ class Step:
     candidates: tuple[Candidate, ...]
     frac: int
     note: str = ""
+    channels: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         tried = ", ".join(f"{c.frac}: {c.error:.4g}" for c in self.candidates)
+        tried = f" of {{{tried}}}" if tried else ""
         note = f" ({self.note})" if self.note else ""
-        return f"{self.tensor} {self.kind}, {self.bits} bits: frac {self.frac} of {{{tried}}}{note}"
+        if self.kind == "equalized":
+            return f"{self.tensor} equalized: {self.note}"
+        chosen = str(self.frac)
+        if self.channels:
+            chosen = f"{min(self.channels)}..{max(self.channels)} (one a channel)"
+        return f"{self.tensor} {self.kind}, {self.bits} bits: frac {chosen}{tried}{note}"
 
 
 def initial_frac(low: float, high: float, bits: int) -> int:

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph, Layer
 from tilewright.quant.formats import MAX_BITS, MIN_BITS
 
-__all__ = ["QuantConfig"]
+__all__ = ["OBJECTIVES", "PAPER", "ROUNDINGS", "QuantConfig"]
 
+OBJECTIVES = ("absolute", "squared")
+ROUNDINGS = ("nearest", "learned")
+PAPER: Mapping[str, Any] = {
+    "per_channel": False,
+    "objective": "absolute",
+    "equalize": False,
+    "bias_correction": False,
+    "rounding": "nearest",
+}
+"""Options with which the method is the paper's."""
 _KINDS = ("conv", "depthwise", "fc")
 
 
@@ -27,6 +38,14 @@ class QuantConfig:
     kind_weight_bits, kind_feature_bits : bits by layer kind ("conv", "depthwise", "fc")
     layer_weight_bits, layer_feature_bits : bits by layer name; feature maps also by graph input
     static : one fractional length for all weights and one for all feature maps
+    per_channel : a fractional length for the weights of each output channel instead of one a layer;
+        without effect on static precision
+    objective : of feature maps' fractional lengths: "absolute", the paper's sum of absolute errors,
+        or "squared"; without effect on static precision, as all that follows
+    equalize : rewrite the network by offsets and powers of two, see `tilewright.quant.equalize`
+    bias_correction : change biases so that every channel's mean result is that of the float network
+    rounding : "nearest", or "learned": weights are rounded so that the layer's results come closest
+        to the float network's on the calibration images, see `tilewright.quant.reconstruct`
     acc_bits : accumulators with bias must fit in this width, 16..48; where they do not, a layer's
         weights get a smaller fractional length
     lowest, highest : the neighbourhood searched, relative to the largest fractional length that
@@ -45,6 +64,11 @@ class QuantConfig:
     layer_weight_bits: Mapping[str, int] = field(default_factory=dict)
     layer_feature_bits: Mapping[str, int] = field(default_factory=dict)
     static: bool = False
+    per_channel: bool = True
+    objective: str = "squared"
+    equalize: bool = True
+    bias_correction: bool = True
+    rounding: str = "learned"
     acc_bits: int = 48
     lowest: int = -1
     highest: int = 4
@@ -55,6 +79,12 @@ class QuantConfig:
         _check_range("acc_bits", self.acc_bits, 16, 48)
         _check_range("lowest", self.lowest, -16, 0)
         _check_range("highest", self.highest, 0, 16)
+        for option, known in (("objective", OBJECTIVES), ("rounding", ROUNDINGS)):
+            if getattr(self, option) not in known:
+                raise TilewrightError(
+                    f"Quantization option {option} must be one of {', '.join(known)}, "
+                    f"not {getattr(self, option)!r}"
+                )
         for table in ("kind_weight_bits", "kind_feature_bits"):
             for kind, bits in getattr(self, table).items():
                 _check_range(f"{table}[{kind!r}]", bits, MIN_BITS, MAX_BITS)
@@ -62,6 +92,16 @@ class QuantConfig:
         for table in ("layer_weight_bits", "layer_feature_bits"):
             for name, bits in getattr(self, table).items():
                 _check_range(f"{table}[{name!r}]", bits, MIN_BITS, MAX_BITS)
+
+    @classmethod
+    def paper(cls, **options: Any) -> QuantConfig:
+        """The two greedy phases of the paper and nothing else; `options` are the other choices."""
+        return cls(**{**PAPER, **options})
+
+    @property
+    def corrects(self) -> bool:
+        """Whether biases are corrected on the calibration images; learned rounding implies it."""
+        return self.bias_correction or self.rounding == "learned"
 
     def check_names(self, graph: Graph) -> None:
         """Raise TilewrightError if a layer named here is not in `graph`, or has no weights."""

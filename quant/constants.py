@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from tilewright.graph.ir import Activation, ActivationKind, Layer, Op, Shape
 from tilewright.quant.accumulator import average_fraction
@@ -16,6 +17,7 @@ __all__ = ["clip_range", "fix_layer", "fix_slope", "quantize_weights"]
 _MAX_MULTIPLIER = 255
 _MAX_SHIFT = 31
 _BIAS_LIMIT = float(1 << 62)
+_MAX_FRAC = 1 << 10
 
 
 def fix_slope(activation: Activation) -> Leaky | None:
@@ -49,14 +51,17 @@ def clip_range(activation: Activation, output: QFormat) -> tuple[int, int]:
     return output.min, output.max
 
 
-def quantize_weights(layer: Layer, bits: int, frac: int) -> IntArray | None:
-    """Integer weights [O, I/groups, kh, kw] of a layer, None if it has none."""
+def quantize_weights(layer: Layer, bits: int, frac: int | IntArray) -> IntArray | None:
+    """Integer weights [O, I/groups, kh, kw] of a layer, None if it has none.
+
+    `frac` is one fractional length, or one an output channel: int64 [O].
+    """
     if layer.conv is None:
         return None
-    form = QFormat(bits, frac)
+    fracs = np.broadcast_to(frac, len(layer.conv.weight)).tolist()
     result = np.empty(layer.conv.weight.shape, np.int64)
-    for out, weight in zip(result, layer.conv.weight, strict=True):
-        out[...] = form.quantize(weight)
+    for out, weight, own in zip(result, layer.conv.weight, fracs, strict=True):
+        out[...] = QFormat(bits, own).quantize(weight)
     return result
 
 
@@ -68,8 +73,9 @@ def fix_layer(
     shape: Shape,
     channels: int,
     weight_bits: int = 8,
-    weight_frac: int = 0,
+    weight_frac: int | IntArray = 0,
     weight: IntArray | None = None,
+    bias: npt.NDArray[np.float64] | None = None,
 ) -> FixedLayer:
     """Fixed-point form of `layer`.
 
@@ -80,32 +86,35 @@ def fix_layer(
     output : format of the tensor that it produces
     shape : shape of its first input
     channels : channels of its output
-    weight_bits, weight_frac : format of its weights; without effect on layers that have none
+    weight_bits, weight_frac : format of its weights, `weight_frac` one for all or int64 [O] for each
+        output channel; without effect on layers that have none
     weight : the quantized weights, where the caller has them already
+    bias : real bias [O] instead of the layer's own
 
     A bias too large for any accumulator is limited to 2**62; `accumulator_bound` shows it.
     """
     fracs = [formats[name].frac for name in layer.all_inputs]
     weight_fracs = np.zeros(channels, np.int64)
-    bias = np.zeros(channels, np.int64)
-    acc_frac = max(fracs)
+    integer_bias = np.zeros(channels, np.int64)
+    acc_frac = np.full(channels, max(fracs), np.int64)
     if layer.conv is not None:
         weight_fracs += weight_frac
-        acc_frac = max([weight_frac + fracs[0], *fracs[1:]])
-        scaled = np.floor(np.ldexp(layer.conv.bias.astype(np.float64), acc_frac) + 0.5)
-        bias = np.clip(scaled, -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int64)
+        acc_frac = np.maximum(weight_fracs + fracs[0], max(fracs[1:], default=-_MAX_FRAC))
+        real = layer.conv.bias.astype(np.float64) if bias is None else bias
+        scaled = np.floor(np.ldexp(real, acc_frac) + 0.5)
+        integer_bias = np.clip(scaled, -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int64)
         weight = quantize_weights(layer, weight_bits, weight_frac) if weight is None else weight
     elif layer.op is Op.AVG_POOL:
         assert layer.pool is not None
-        acc_frac = fracs[0] + average_fraction(layer.pool, shape[1], shape[2])
+        acc_frac += average_fraction(layer.pool, shape[1], shape[2])
     lo, hi = clip_range(layer.activation, output)
     return FixedLayer(
         layer=layer,
         weight=weight,
         weight_bits=weight_bits,
         weight_frac=weight_fracs,
-        acc_frac=np.full(channels, acc_frac, np.int64),
-        bias=bias,
+        acc_frac=acc_frac,
+        bias=integer_bias,
         output=output,
         lo=lo,
         hi=hi,

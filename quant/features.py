@@ -1,7 +1,9 @@
 """Data phase: the error of each candidate format of a feature map, from exact accumulators.
 
 "Going Deeper with Embedded FPGA Platform for CNN" (FPGA 2016), section 5.2: with the fixed network
-running beside the float one, frac = argmin sum |x_float - x_fixed(bits, frac)|.
+running beside the float one, frac = argmin sum |x_float - x_fixed(bits, frac)|. With the objective
+"squared" the differences are squared: a few saturated values, which the paper's sum hardly notices,
+then weigh as much as they do in what the next layers compute from them.
 """
 
 from __future__ import annotations
@@ -25,9 +27,14 @@ _BLOCK = 1 << 15
 
 
 def requantizing_errors(
-    layer: FixedLayer, acc: torch.Tensor, wanted: torch.Tensor, fracs: Sequence[int]
+    layer: FixedLayer,
+    acc: torch.Tensor,
+    wanted: torch.Tensor,
+    fracs: Sequence[int],
+    *,
+    squared: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Sum of |wanted - stored value| for each candidate output format, float64 [len(fracs)].
+    """Sum of |wanted - stored value|, or of its square, for each candidate: float64 [len(fracs)].
 
     Every candidate requantizes the same accumulators, with the activation's levels in its own
     format. Powers of two scale exactly, hence floats give what `numerics.postprocess` does.
@@ -38,6 +45,7 @@ def requantizing_errors(
     acc : exact accumulators before the bias [N, O, H, W]
     wanted : float32 output of the float network, of the same shape
     fracs : candidates
+    squared : whether differences are squared
     """
     errors = np.zeros(len(fracs))
     dtype = torch.float64 if layer.leaky else acc.dtype
@@ -50,7 +58,9 @@ def requantizing_errors(
         real = ((part + bias) * unit).to(dtype)
         for index, frac in enumerate(fracs):
             stored = _store(layer, real, QFormat(layer.output.bits, frac))
-            errors[index] += stored.sub_(goal).abs_().sum(dtype=torch.float64)
+            stored.sub_(goal)
+            stored = stored.square_() if squared else stored.abs_()
+            errors[index] += stored.sum(dtype=torch.float64)
     return errors
 
 

@@ -12,6 +12,7 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
 from tilewright.quant.candidates import Step
 from tilewright.quant.config import QuantConfig
+from tilewright.quant.equalize import channel_ranges, equalize
 from tilewright.quant.fixed import FixedGraph
 from tilewright.quant.search import Progress, Search, prepare
 from tilewright.quant.static import search_static
@@ -21,7 +22,11 @@ __all__ = ["QuantResult", "quantize"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantResult:
-    """A quantized network and the log of every decision that led to it."""
+    """A quantized network and the log of every decision that led to it.
+
+    The float network in `fixed.graph` is the equalized one, if `config.equalize` was set: it computes
+    what the given one does, but some of its feature maps are shifted or scaled.
+    """
 
     fixed: FixedGraph
     log: tuple[Step, ...]
@@ -34,12 +39,16 @@ def quantize(
     *,
     progress: Progress | None = None,
 ) -> QuantResult:
-    """Choose the fractional length of every tensor.
+    """Choose the fractional length of every tensor, and round the weights.
 
     Dynamic precision is the method of "Going Deeper with Embedded FPGA Platform for CNN" (FPGA
     2016), section 5.2: for weights argmin sum |W - W(bits, frac)|; for feature maps, greedily layer
     by layer, argmin sum |x_float - x_fixed(bits, frac)| on the calibration data with everything
-    upstream already fixed. Static precision is its baseline, see `tilewright.quant.static`.
+    upstream already fixed. `QuantConfig.paper` is that and no more. By default the network is
+    equalized first, errors are squared, every output channel's weights have their own fractional
+    length, and are rounded and biased so that the layer's results come closest to float.
+
+    Static precision is the baseline, see `tilewright.quant.static`.
 
     Parameters
     ----------
@@ -60,9 +69,17 @@ def quantize(
     data = prepare(graph, calibration)
     if config.static:
         result = search_static(graph, data, config, progress)
-    else:
-        result = Search(graph, data, config, progress=progress).run()
-    return QuantResult(result.fixed, result.log)
+        return QuantResult(result.fixed, result.log)
+    head: tuple[Step, ...] = ()
+    if config.equalize:
+        graph, notes = equalize(graph, channel_ranges(graph, data), offsets=config.corrects)
+        head = tuple(_equalized(name, note) for name, note in notes.items())
+    result = Search(graph, data, config, progress=progress).run()
+    return QuantResult(result.fixed, head + result.log)
+
+
+def _equalized(name: str, note: str) -> Step:
+    return Step(tensor=name, kind="equalized", bits=0, initial=0, candidates=(), frac=0, note=note)
 
 
 def _check_weights(graph: Graph) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from tilewright.errors import TilewrightError
 from tilewright.graph.ir import ActivationKind, Graph, Layer, Op
 from tilewright.quant.accumulator import Accumulator, accumulator_bound, as_tensor
+from tilewright.quant.adapt import adapt
 from tilewright.quant.candidates import (
-    FRAC_LIMIT,
     Candidate,
     Step,
     choose,
@@ -28,6 +28,7 @@ from tilewright.quant.config import QuantConfig
 from tilewright.quant.constants import clip_range, fix_layer
 from tilewright.quant.data import check_data, normalize
 from tilewright.quant.features import requantizing_errors
+from tilewright.quant.fit import fit_weights, refusal
 from tilewright.quant.fixed import FixedGraph, FixedLayer
 from tilewright.quant.floats import float_layer
 from tilewright.quant.formats import QFormat
@@ -40,11 +41,6 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what was done last)."""
 
 _CHUNK_VALUES = 1 << 22
-_RESIDUAL_SHIFT = 8
-"""The hardware adds a residual by weights of 2**shift, split into as many tiles as that takes. With
-b-bit weights and features, b + 8 bits limit them to 512, and the error to K/1024 of the residual's
-step for a sum of K products at worst. Trained networks stay far below."""
-
 FloatArray = npt.NDArray[np.float32]
 Chunks = list[torch.Tensor]
 
@@ -90,8 +86,11 @@ class Search:
         self._feature_frac = feature_frac
         self._progress = progress
         self._log: list[Step] = []
-        self._notes: dict[str, Step] = {}
-        self._steps = len(graph.inputs) + sum(1 + (x.conv is not None) for x in graph.layers)
+        movable = weight_frac is None and not config.static
+        self._squared = movable and config.objective == "squared"
+        self._adapts = movable and config.corrects
+        weighted = sum(x.conv is not None for x in graph.layers)
+        self._steps = len(graph.inputs) + len(graph.layers) + weighted * (1 + self._adapts)
         self._formats: dict[str, QFormat] = {}
         self._floats: dict[str, list[FloatArray]] = {}
         self._fixed: dict[str, Chunks] = {}
@@ -136,7 +135,9 @@ class Search:
         values, bits = self._data[name], self._config.features(name)
         initial = initial_frac(float(values.min()), float(values.max()), bits)
         fracs = self._candidates(initial)
-        frac, candidates = choose(fracs, rounding_errors(values, bits, fracs).tolist())
+        frac, candidates = choose(
+            fracs, rounding_errors(values, bits, fracs, squared=self._squared).tolist()
+        )
         form = self._formats[name] = QFormat(bits, frac)
         size = self._chunk_images()
         parts = [values[start : start + size] for start in range(0, len(values), size)]
@@ -151,8 +152,6 @@ class Search:
     def _layer(self, layer: Layer, weights: Step | None) -> FixedLayer:
         bits = self._config.features(layer.name, layer)
         fixed = self._fit(layer, QFormat(bits, 0), weights)
-        if layer.name in self._notes:
-            self._record(self._notes[layer.name])
         inputs = [self._floats[n] for n in layer.all_inputs]
         wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
         accumulate = Accumulator(fixed, self._formats)
@@ -169,43 +168,38 @@ class Search:
 
     def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:
         """Fixed-point form of `layer`, with a smaller weight frac where accumulators ask for it."""
-        frac = 0 if weights is None else weights.frac
-        while True:
-            fixed = fix_layer(
-                layer,
-                self._formats,
-                output,
-                shape=self._graph.shapes[layer.inputs[0]],
-                channels=self._graph.shapes[layer.name][0],
-                weight_bits=8 if weights is None else weights.bits,
-                weight_frac=frac,
-            )
-            movable = weights is not None and self._weight_frac is None and frac > -FRAC_LIMIT
+        build = partial(
+            fix_layer,
+            layer,
+            self._formats,
+            output,
+            shape=self._graph.shapes[layer.inputs[0]],
+            channels=self._graph.shapes[layer.name][0],
+            weight_bits=8 if weights is None else weights.bits,
+        )
+        acc_bits = self._config.acc_bits
+        if weights is None:
+            fixed = build()
             bound = accumulator_bound(fixed, self._formats)
-            if bound >= 1 << (self._config.acc_bits - 1):
-                note = f"overflows accumulators of {self._config.acc_bits} bits"
-            elif movable and self._too_fine(fixed):
-                note = f"is too fine to add {layer.residual} to"
-            else:
-                return fixed
-            if not movable:
-                raise TilewrightError(
-                    f"Layer {layer.name!r} needs accumulators of {bound.bit_length() + 1} bits, "
-                    f"more than acc_bits = {self._config.acc_bits}; use fewer weight or feature "
-                    "bits for it, or a larger acc_bits (48 at most)"
-                )
-            assert weights is not None
-            frac -= 1
-            self._notes[layer.name] = replace(
-                weights, frac=frac, note=f"frac {weights.frac} {note}"
-            )
-
-    def _too_fine(self, fixed: FixedLayer) -> bool:
-        """Whether the residual's step is more than `_RESIDUAL_SHIFT` bits above the products'."""
-        if fixed.layer.residual is None:
-            return False
-        shift = int(fixed.acc_frac.max()) - self._formats[fixed.layer.residual].frac
-        return shift > fixed.weight_bits + _RESIDUAL_SHIFT
+            if bound >= 1 << (acc_bits - 1):
+                raise refusal(fixed, bound, acc_bits)
+            return fixed
+        movable = self._weight_frac is None
+        fixed, step = fit_weights(build, self._formats, weights, acc_bits=acc_bits, movable=movable)
+        if step.note:
+            self._record(step)
+        if not self._adapts:
+            return fixed
+        adapted, step = adapt(
+            fixed,
+            build,
+            self._formats,
+            self._config,
+            [self._floats[n] for n in layer.all_inputs],
+            [self._fixed[n] for n in layer.all_inputs],
+        )
+        self._record(step)
+        return adapted
 
     def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> int:
         layer, bits = fixed.layer, fixed.output.bits
@@ -221,7 +215,11 @@ class Search:
         fracs = self._candidates(initial)
         pairs = zip(accs, wanted, strict=True)
         errors = np.sum(
-            [requantizing_errors(fixed, a, as_tensor(w), fracs) for a, w in pairs], axis=0
+            [
+                requantizing_errors(fixed, a, as_tensor(w), fracs, squared=self._squared)
+                for a, w in pairs
+            ],
+            axis=0,
         )
         frac, candidates = choose(fracs, errors.tolist())
         self._record(_feature_step(layer.name, bits, initial, frac, candidates))

@@ -1,7 +1,9 @@
-"""Weight phase: the fractional length of each layer's weights.
+"""Weight phase: the fractional lengths of each layer's weights.
 
 "Going Deeper with Embedded FPGA Platform for CNN" (FPGA 2016), section 5.2: start from the range
-that does not overflow and take frac = argmin sum |W - W(bits, frac)| in its neighbourhood.
+that does not overflow and take frac = argmin sum |W - W(bits, frac)| in its neighbourhood. The paper
+has one a layer; the requantizer's shift is a parameter of each column, so that every output channel
+may have its own.
 """
 
 from __future__ import annotations
@@ -18,32 +20,81 @@ from tilewright.quant.candidates import Step, choose, initial_frac, neighbourhoo
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.formats import QFormat
 
-__all__ = ["rounding_errors", "weight_step"]
+__all__ = ["channel_errors", "channel_fracs", "rounding_errors", "weight_step"]
 
 _BLOCK = 1 << 15
 
+FloatArray = npt.NDArray[np.float32]
+
 
 def rounding_errors(
-    values: npt.NDArray[np.float32], bits: int, fracs: Sequence[int]
+    values: FloatArray, bits: int, fracs: Sequence[int], *, squared: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Sum of |values - quantized values| for each candidate, float64 [len(fracs)]."""
+    """Sum of |values - quantized values|, or of its square, for each candidate: [len(fracs)]."""
     errors = np.zeros(len(fracs))
     with torch.inference_mode():
         for part in as_tensor(values).flatten().split(_BLOCK):
             for index, frac in enumerate(fracs):
-                form = QFormat(bits, frac)
-                q = floor_((part * 2.0**frac).add_(0.5)).clamp_(form.min, form.max)
-                errors[index] += q.mul_(2.0**-frac).sub_(part).abs_().sum(dtype=torch.float64)
+                difference = _difference(part, bits, frac)
+                difference = difference.square_() if squared else difference
+                errors[index] += difference.sum(dtype=torch.float64)
     return errors
 
 
+def channel_errors(weight: FloatArray, bits: int, fracs: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Sum of |weights - quantized weights| of each output channel, float64 [O, len(fracs)]."""
+    errors = np.empty((len(weight), len(fracs)))
+    flat = as_tensor(weight).flatten(1)
+    rows = max(1, _BLOCK // flat.shape[1])
+    with torch.inference_mode():
+        for start in range(0, len(flat), rows):
+            part = flat[start : start + rows]
+            for index, frac in enumerate(fracs):
+                difference = _difference(part, bits, frac).sum(dim=1, dtype=torch.float64)
+                errors[start : start + rows, index] = difference.numpy()
+    return errors
+
+
+def _difference(values: torch.Tensor, bits: int, frac: int) -> torch.Tensor:
+    form = QFormat(bits, frac)
+    q = floor_((values * 2.0**frac).add_(0.5)).clamp_(form.min, form.max)
+    return q.mul_(2.0**-frac).sub_(values).abs_()
+
+
+def channel_fracs(weight: FloatArray, bits: int, config: QuantConfig, common: int) -> list[int]:
+    """Fractional length of least error of each output channel of `weight` [O, I, kh, kw].
+
+    Each is searched in the neighbourhood of the channel's own range. A channel of zeros gets
+    `common`, the one that the layer as a whole would have.
+    """
+    lows, highs = weight.min(axis=(1, 2, 3)), weight.max(axis=(1, 2, 3))
+    tried = [
+        neighbourhood(initial_frac(float(low), float(high), bits), config)
+        for low, high in zip(lows, highs, strict=True)
+    ]
+    first = min(own[0] for own in tried)
+    errors = channel_errors(weight, bits, range(first, max(own[-1] for own in tried) + 1))
+    fracs = []
+    for own, row, dead in zip(tried, errors, (lows == 0.0) & (highs == 0.0), strict=True):
+        best, _ = choose(own, row[own[0] - first : own[-1] + 1 - first].tolist())
+        fracs.append(common if dead else best)
+    return fracs
+
+
 def weight_step(layer: Layer, config: QuantConfig, fracs: Sequence[int] | None = None) -> Step:
-    """Choose the fractional length of the weights of `layer` (among `fracs`, if given)."""
+    """Choose the fractional lengths of the weights of `layer` (among `fracs`, if given).
+
+    The candidates in the log are those of the whole layer; with `config.per_channel` every output
+    channel then has its own choice.
+    """
     assert layer.conv is not None
     weight, bits = layer.conv.weight, config.weights(layer)
     initial = initial_frac(float(weight.min()), float(weight.max()), bits)
     tried = neighbourhood(initial, config) if fracs is None else fracs
     frac, candidates = choose(tried, rounding_errors(weight, bits, tried).tolist())
+    channels: tuple[int, ...] = ()
+    if config.per_channel and fracs is None:
+        channels = tuple(channel_fracs(weight, bits, config, frac))
     return Step(
         tensor=layer.name,
         kind="weights",
@@ -51,4 +102,5 @@ def weight_step(layer: Layer, config: QuantConfig, fracs: Sequence[int] | None =
         initial=initial,
         candidates=candidates,
         frac=frac,
+        channels=channels,
     )

@@ -14,6 +14,7 @@ from tilewright import commands
 from tilewright.commands import Outcome
 from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
+from tilewright.quant.config import OBJECTIVES, ROUNDINGS
 from tilewright.sim.runner import SimulationError
 
 __all__ = ["main"]
@@ -122,6 +123,16 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--weight-bits", type=int, help="of weights")
     add("--feature-bits", type=int, help="of feature maps")
     add("--static", action="store_true", default=None, help="one fractional length for all")
+    add("--paper", action="store_true", default=None, help="only the two greedy phases of the "
+        "FPGA 2016 paper: --per-tensor --objective absolute --no-equalize --no-bias-correction --rounding nearest")  # fmt: skip
+    add("--per-tensor", dest="per_channel", action="store_false", default=None,
+        help="one fractional length for a layer's weights, not one an output channel")  # fmt: skip
+    for name in ("equalize", "bias_correction"):
+        add(f"--no-{name.replace('_', '-')}", dest=name, action="store_false", default=None,
+            help=f"do without {name.replace('_', ' ')}")  # fmt: skip
+    add("--objective", choices=OBJECTIVES, default=None,
+        help="error by which feature maps' fractional lengths are chosen (default squared)")  # fmt: skip
+    add("--rounding", choices=ROUNDINGS, default=None, help="of weights (default learned)")
     add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
     add = groups["target"].add_argument
     add("--target", "-t", metavar="NAME", help="a named target; `tilewright targets` lists them")

@@ -16,7 +16,7 @@ from typing import Any
 from tilewright.boards import TARGETS
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError, nearest
-from tilewright.quant.config import QuantConfig
+from tilewright.quant.config import OBJECTIVES, ROUNDINGS, QuantConfig
 from tilewright.quant.formats import MAX_BITS, MIN_BITS
 
 __all__ = [
@@ -73,6 +73,11 @@ class QuantSection:
     Attributes
     ----------
     static : one fractional length for the network instead of one for each tensor
+    per_channel : a fractional length for the weights of each output channel, not one a layer
+    objective : error by which feature maps' fractional lengths are chosen: "absolute" or "squared"
+    equalize : rewrite the network by offsets and powers of two, so that it suits fixed point better
+    bias_correction : make each channel's mean result that of the float network
+    rounding : of weights: "nearest", or "learned" from the calibration images
     images : calibration images used, from the front of the set
     layers, kinds : other bit widths by layer name, or by kind (conv, depthwise, fc)
     """
@@ -80,6 +85,11 @@ class QuantSection:
     weight_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
     feature_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
     static: bool = _option(False)
+    per_channel: bool = _option(True)
+    objective: str = _option("squared", choices=OBJECTIVES)
+    equalize: bool = _option(True)
+    bias_correction: bool = _option(True)
+    rounding: str = _option("learned", choices=ROUNDINGS)
     images: int = _option(64, low=1, high=1_000_000)
     layers: dict[str, LayerBits] = field(default_factory=dict)
     kinds: dict[str, LayerBits] = field(default_factory=dict)
@@ -90,6 +100,11 @@ class QuantSection:
             weight_bits=self.weight_bits,
             feature_bits=self.feature_bits,
             static=self.static,
+            per_channel=self.per_channel,
+            objective=self.objective,
+            equalize=self.equalize,
+            bias_correction=self.bias_correction,
+            rounding=self.rounding,
             acc_bits=target.acc_bits,
             layer_weight_bits=_given(self.layers, "weight_bits"),
             layer_feature_bits=_given(self.layers, "feature_bits"),

@@ -14,6 +14,7 @@ from tilewright.config import Config, load_config
 from tilewright.data import Data, read_arrays, read_data
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
+from tilewright.quant.config import PAPER
 from tilewright.usercode import is_python, load_module
 
 __all__ = ["load_graph", "output_folder", "resolve", "test_data", "user_data"]
@@ -32,13 +33,17 @@ def resolve(options: argparse.Namespace) -> Config:
     path = Path(options.config) if options.config else DEFAULT_CONFIG
     config = load_config(path if options.config or path.is_file() else None)
     given = {key: value for key, value in vars(options).items() if value is not None}
+    if given.get("paper"):
+        given = {**PAPER, **given}
     if "bits" in given:
         given = {"weight_bits": given["bits"], "feature_bits": given["bits"], **given}
     sections = {
         "model": {"path": "model", "calibration": "calibration", "test": "test", "mean": "mean",
                   "scale": "scale", "input_shape": "input_shape"},
         "quant": {"weight_bits": "weight_bits", "feature_bits": "feature_bits",
-                  "static": "static", "images": "calibration_images"},
+                  "static": "static", "per_channel": "per_channel",
+                  "objective": "objective", "equalize": "equalize", "bias_correction": "bias_correction",
+                  "rounding": "rounding", "images": "calibration_images"},
         "simulate": {"images": "images", "latency": "latency", "simulator": "simulator"},
         "output": {"directory": "output"},
     }  # fmt: skip

@@ -1,0 +1,190 @@
+"""Learned rounding and bias correction: weights that reproduce the layer's float results.
+
+Given what the layer reads in the *fixed* network (everything upstream quantized) and what it gives in
+the float one, its integer weights are chosen to minimise the squared error of its results instead of
+each weight's own. That is the aim of AdaRound (Nagel et al., "Up or Down? Adaptive Rounding for
+Post-Training Quantization", ICML 2020); it is a quadratic function of the weights, and is minimised
+here by cyclic coordinate descent from the nearest integers: each weight in turn takes the integer
+that is best with all others as they are, so that no step makes the error larger. No labels, no
+gradients, no random numbers but the seeded sample of pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tilewright.quant.accumulator import floor_
+from tilewright.quant.fixed import IntArray
+from tilewright.quant.formats import QFormat
+from tilewright.quant.samples import Samples
+
+__all__ = ["Reconstruction", "corrected_bias", "reconstruct"]
+
+_SWEEPS = 3
+_DAMPING = 0.01
+"""Added to the diagonal of the second moments, relative to its mean, against too few images."""
+_ENOUGH = 4
+"""Samples for each weight of a channel from which on the target itself is fitted to the data."""
+
+DoubleArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reconstruction:
+    """Weights that were found for a layer.
+
+    Attributes
+    ----------
+    weight : integers [O, I/groups, kh, kw]
+    weight_frac : their fractional lengths, int64 [O]
+    bias : real bias [O]
+    kept : squared error of the results, relative to that of the nearest integers
+    """
+
+    weight: IntArray
+    weight_frac: IntArray
+    bias: DoubleArray
+    kept: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """Minimise |factor (u - target)|² + damping |u - target|² for every output channel.
+
+    Tensors are by group: factor [G, m, d], target [G, O/G, d], damping [G, 1].
+    """
+
+    factor: torch.Tensor
+    target: torch.Tensor
+    damping: torch.Tensor
+    mean: torch.Tensor
+    """Mean window, float64 [G, d]."""
+    goal: torch.Tensor
+    """Mean wanted result, float64 [O]."""
+
+
+def corrected_bias(weight: DoubleArray, samples: Samples) -> DoubleArray:
+    """Bias [O] with which the mean result is the wanted one ("bias correction").
+
+    `weight` are the real values of the quantized weights, [O, I/groups, kh, kw].
+    """
+    mean = samples.windows.mean(dim=1, dtype=torch.float64)
+    goal = samples.wanted.mean(dim=0, dtype=torch.float64)
+    return _bias(torch.from_numpy(weight), mean, goal)
+
+
+def _bias(weight: torch.Tensor, mean: torch.Tensor, goal: torch.Tensor) -> DoubleArray:
+    sums = torch.einsum("god,gd->go", weight.reshape(len(mean), -1, mean.shape[1]), mean)
+    result: DoubleArray = (goal - sums.flatten()).numpy()
+    return result
+
+
+def reconstruct(
+    weight: npt.NDArray[np.float32],
+    form: QFormat,
+    fracs: IntArray,
+    samples: Samples,
+    *,
+    offsets: Sequence[int],
+    finest: IntArray,
+    per_channel: bool,
+) -> Reconstruction:
+    """Integer weights of least squared error of the layer's results on `samples`.
+
+    Parameters
+    ----------
+    weight : the float weights [O, I/groups, kh, kw]
+    form : gives the weights' bits
+    fracs : fractional length of each output channel, int64 [O]
+    offsets : changes of them that are tried
+    finest : largest fractional length that a channel may get, int64 [O]
+    per_channel : whether each channel takes its own best offset, or all take one
+    """
+    problem = _problem(weight, samples)
+    found, errors = [], []
+    _, nearest = _descend(problem, form, fracs, sweeps=0)
+    for offset in offsets:
+        tried = np.minimum(fracs + offset, finest) if per_channel else fracs + offset
+        integers, error = _descend(problem, form, tried)
+        found.append((integers, tried))
+        errors.append(error)
+    table = np.stack(errors)
+    if not per_channel:
+        table = np.broadcast_to(table.sum(axis=1, keepdims=True), table.shape)
+    best = table.argmin(axis=0)
+    channels = np.arange(len(fracs))
+    integers = np.stack([entry[0] for entry in found])[best, channels]
+    chosen = np.stack([entry[1] for entry in found])[best, channels]
+    real = np.ldexp(integers.astype(np.float64), -chosen[:, None])
+    bias = _bias(torch.from_numpy(real), problem.mean, problem.goal)
+    kept = float(np.stack(errors)[best, channels].sum() / max(float(nearest.sum()), 1e-300))
+    return Reconstruction(integers.reshape(weight.shape), chosen, bias, kept)
+
+
+def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:
+    """The quadratic problem: second moments of the centred windows, and the target weights."""
+    windows = samples.windows
+    groups, pixels, size = windows.shape
+    mean = windows.mean(dim=1, dtype=torch.float64)
+    goal = samples.wanted.mean(dim=0, dtype=torch.float64)
+    centred = windows - mean.float()[:, None]
+    target = torch.from_numpy(np.array(weight)).reshape(groups, -1, size)
+    if pixels <= size:
+        factor = centred / pixels**0.5
+        damping = _DAMPING * factor.square().sum(dim=(1, 2)) / size
+        return _Problem(factor, target, _positive(damping)[:, None], mean, goal)
+    moments = (centred.transpose(1, 2) @ centred / pixels).double()
+    damping = _positive(_DAMPING * moments.diagonal(dim1=1, dim2=2).mean(dim=1))
+    damped = moments + torch.diag_embed(damping[:, None].expand(groups, size))
+    lower = torch.linalg.cholesky(damped)
+    if pixels >= _ENOUGH * size:
+        wanted = (samples.wanted - goal.float()).reshape(pixels, groups, -1)
+        cross = (centred.transpose(1, 2) @ wanted.transpose(0, 1) / pixels).double()
+        cross += damping[:, None, None] * target.transpose(1, 2)
+        target = torch.cholesky_solve(cross, lower).transpose(1, 2).float().contiguous()
+    none = torch.zeros(groups, 1)
+    return _Problem(lower.transpose(1, 2).float().contiguous(), target, none, mean, goal)
+
+
+def _positive(damping: torch.Tensor) -> torch.Tensor:
+    """`damping`, or 1 for groups whose inputs never change: any weight is as good there."""
+    return torch.where(damping > 0.0, damping, torch.ones_like(damping))
+
+
+def _descend(
+    problem: _Problem, form: QFormat, fracs: IntArray, sweeps: int = _SWEEPS
+) -> tuple[IntArray, DoubleArray]:
+    """Integers [O, d] found by coordinate descent from the nearest ones, and the error [O]."""
+    factor = problem.factor
+    groups, _, size = factor.shape
+    unit = torch.from_numpy(np.ldexp(1.0, -fracs)).float().reshape(groups, -1)
+    goal = problem.target / unit[:, :, None]
+    q = floor_(goal + 0.5).clamp_(form.min, form.max)
+    rest = q - goal
+    carried = rest @ factor.transpose(1, 2)
+    curvature = factor.square().sum(dim=1) + problem.damping
+    for _ in range(sweeps):
+        changed = False
+        for i in range(size):
+            column = factor[:, :, i]
+            slope = torch.einsum("gom,gm->go", carried, column)
+            slope += problem.damping * rest[:, :, i]
+            step = -slope / curvature[:, i : i + 1].clamp_min(1e-30)
+            new = floor_(q[:, :, i] + step + 0.5).clamp_(form.min, form.max)
+            delta = new - q[:, :, i]
+            if not bool(delta.any()):
+                continue
+            changed = True
+            q[:, :, i] = new
+            rest[:, :, i] += delta
+            carried += delta[:, :, None] * column[:, None, :]
+        if not changed:
+            break
+    error = carried.square().sum(dim=2) + problem.damping * rest.square().sum(dim=2)
+    error = (error * unit.square()).flatten().double()
+    return q.reshape(-1, size).to(torch.int64).numpy(), error.numpy()
