@@ -33,6 +33,7 @@ ACC_LIMIT = 1 << 47
 """Accumulators (with bias) stay below this magnitude: 48 bits, the widest that a target has."""
 
 _FLOAT32_EXACT = 1 << 24
+_BLOCK = 1 << 16
 
 
 def average_fraction(pool: Pool, height: int, width: int) -> int:
@@ -100,11 +101,13 @@ def _sum_ranges(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[tuple
     acc_frac = [int(f) for f in layer.acc_frac]
     if layer.weight is not None:
         x = sources[0]
-        # Row by row: temporaries of the size of a fully connected layer would cost seconds.
-        signed = [int(row.sum()) for row in layer.weight]
-        absolute = [int(np.abs(row).sum()) for row in layer.weight]
-        positive = [(a + s) // 2 for a, s in zip(absolute, signed, strict=True)]
-        negative = [(s - a) // 2 for a, s in zip(absolute, signed, strict=True)]
+        # Some rows at a time: temporaries of the size of a fully connected layer would cost seconds.
+        rows = max(1, _BLOCK * len(layer.weight) // layer.weight.size)
+        positive, negative = [], []
+        for start in range(0, len(layer.weight), rows):
+            part = layer.weight[start : start + rows].reshape(-1, layer.weight[0].size)
+            positive += np.maximum(part, 0).sum(axis=1).tolist()
+            negative += np.minimum(part, 0).sum(axis=1).tolist()
         shifts = [a - int(w) - x.frac for a, w in zip(acc_frac, layer.weight_frac, strict=True)]
         return [
             ((p * x.min + n * x.max) << s, (p * x.max + n * x.min) << s)

@@ -18,6 +18,8 @@ _MAX_MULTIPLIER = 255
 _MAX_SHIFT = 31
 _BIAS_LIMIT = float(1 << 62)
 _MAX_FRAC = 1 << 10
+_BLOCK = 1 << 16
+"""Weights quantized at once: their temporaries stay in the cache."""
 
 
 def fix_slope(activation: Activation) -> Leaky | None:
@@ -58,10 +60,13 @@ def quantize_weights(layer: Layer, bits: int, frac: int | IntArray) -> IntArray 
     """
     if layer.conv is None:
         return None
-    fracs = np.broadcast_to(frac, len(layer.conv.weight)).tolist()
-    result = np.empty(layer.conv.weight.shape, np.int64)
-    for out, weight, own in zip(result, layer.conv.weight, fracs, strict=True):
-        out[...] = QFormat(bits, own).quantize(weight)
+    weight, form = layer.conv.weight, QFormat(bits, 0)
+    scale = np.ldexp(1.0, np.broadcast_to(frac, len(weight)))
+    result = np.empty(weight.shape, np.int64)
+    rows = max(1, _BLOCK * len(weight) // weight.size)
+    for start in range(0, len(weight), rows):
+        part = np.s_[start : start + rows]
+        result[part] = form.quantize(weight[part] * scale[part].reshape(-1, 1, 1, 1))
     return result
 
 

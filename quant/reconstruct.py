@@ -26,6 +26,8 @@ from tilewright.quant.samples import Samples
 __all__ = ["Reconstruction", "corrected_bias", "reconstruct"]
 
 _SWEEPS = 3
+_COLUMNS = 32
+"""Weights of a channel that are improved one by one before the others are told."""
 _DAMPING = 0.01
 """Added to the diagonal of the second moments, relative to its mean, against too few images."""
 _ENOUGH = 4
@@ -167,24 +169,44 @@ def _descend(
     q = floor_(goal + 0.5).clamp_(form.min, form.max)
     rest = q - goal
     carried = rest @ factor.transpose(1, 2)
-    curvature = factor.square().sum(dim=1) + problem.damping
     for _ in range(sweeps):
-        changed = False
-        for i in range(size):
-            column = factor[:, :, i]
-            slope = torch.einsum("gom,gm->go", carried, column)
-            slope += problem.damping * rest[:, :, i]
-            step = -slope / curvature[:, i : i + 1].clamp_min(1e-30)
-            new = floor_(q[:, :, i] + step + 0.5).clamp_(form.min, form.max)
-            delta = new - q[:, :, i]
-            if not bool(delta.any()):
-                continue
-            changed = True
-            q[:, :, i] = new
-            rest[:, :, i] += delta
-            carried += delta[:, :, None] * column[:, None, :]
-        if not changed:
+        before = q.clone()
+        for start in range(0, size, _COLUMNS):
+            columns = np.s_[:, :, start : start + _COLUMNS]
+            part = factor[columns]
+            slopes = carried @ part + problem.damping[:, :, None] * rest[columns]
+            step = _descend_columns(q[columns], slopes, part, problem.damping, form)
+            rest[columns] += step
+            carried += step @ part.transpose(1, 2)
+        if torch.equal(before, q):
             break
     error = carried.square().sum(dim=2) + problem.damping * rest.square().sum(dim=2)
     error = (error * unit.square()).flatten().double()
     return q.reshape(-1, size).to(torch.int64).numpy(), error.numpy()
+
+
+def _descend_columns(
+    q: torch.Tensor,
+    slopes: torch.Tensor,
+    factor: torch.Tensor,
+    damping: torch.Tensor,
+    form: QFormat,
+) -> torch.Tensor:
+    """Improve some columns of the weights, `q` [G, O/G, b], in place; returns by how much.
+
+    `slopes` are half the error's derivatives there, `factor` [G, m, b] the problem's columns.
+    """
+    count = q.shape[2]
+    moments = factor.transpose(1, 2) @ factor + torch.diag_embed(damping.expand(-1, count))
+    # Columns first, so that each is contiguous.
+    values, slopes = (t.permute(2, 0, 1).contiguous() for t in (q, slopes))
+    rows = moments.permute(2, 1, 0)[..., None].contiguous()
+    steps = torch.zeros_like(values)
+    for i in range(count):
+        curvature = rows[i, i].clamp_min(1e-30)
+        new = floor_(values[i] - slopes[i] / curvature + 0.5).clamp_(form.min, form.max)
+        steps[i] = new - values[i]
+        slopes += rows[i] * steps[i]
+    result = steps.permute(1, 2, 0)
+    q += result
+    return result

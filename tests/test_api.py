@@ -49,6 +49,17 @@ def test_an_array_and_a_dataloader_calibrate_alike(net):
     assert {form.bits for form in one.fixed.formats.values()} == {6}
 
 
+def test_a_quantized_network_is_fine_tuned_on_a_loader(net):
+    labels = torch.arange(8) % 32
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(IMAGES), labels)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4, shuffle=True)
+    quantized = tilewright.quantize(net, IMAGES, bits=4)
+    tuned = tilewright.fine_tune(quantized, loader)
+    assert tuned.formats == quantized.fixed.formats
+    with pytest.raises(TilewrightError, match="the loss is nan"):
+        tilewright.fine_tune(quantized, [(IMAGES * np.nan, labels)])
+
+
 def test_the_report_prints_and_returns_float_fixed_and_predicted_cycles(net):
     compiled = tilewright.compile(tilewright.quantize(net, IMAGES))
     console = Console(file=io.StringIO(), record=True, width=200)

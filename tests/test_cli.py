@@ -108,6 +108,37 @@ def test_the_configuration_in_the_working_directory_holds_and_options_win(folder
     assert again["formats"] == found["formats"]
 
 
+def test_paper_leaves_only_its_two_phases_and_options_win_over_it(folder, capsys):
+    arguments = ("quantize", "net.py:model", "-c", "data.npz", "-o", "out", "--paper")
+    _, found = run_json(capsys, *arguments)
+    assert {step["kind"] for step in found["steps"]} == {"weights", "features"}
+    assert not any(step["channels"] for step in found["steps"])
+    _, found = run_json(capsys, *arguments, "--rounding", "learned")
+    assert [step["kind"] for step in found["steps"]].count("rounding") == 2
+
+
+@pytest.mark.parametrize(
+    "budget", [("--average-bits", "5"), ("--cycles", "3000"), ("--loss", "0.05")]
+)
+def test_a_budget_chooses_the_bits_of_each_layer(folder, capsys, budget):
+    code, found = run_json(
+        capsys, "quantize", "net.py:model", "-c", "data.npz", "-o", "out", *budget
+    )
+    assert code == 0
+    assert len(found["front"]) > 1 and found["front"][0]["bits"] == {"conv": 8, "fc": 8}
+    assert main(["quantize", "net.py:model", "-c", "data.npz", "-o", "out", *budget, "-q"]) == 0
+    out = capsys.readouterr().out
+    assert "front: cost" in out and "chosen: cost" in out
+
+
+def test_a_budget_that_cannot_be_met_names_the_nearest(folder, capsys):
+    arguments = ("quantize", "net.py:model", "-c", "data.npz", "-o", "out")
+    assert "nearest that can is" in refused(capsys, *arguments, "--weight-bytes", "10")
+    assert "Give one budget, not 2" in refused(
+        capsys, *arguments, "--weight-bytes", "10", "--loss", "0.5"
+    )
+
+
 def test_report_sets_static_beside_dynamic_precision(folder, capsys):
     arguments = ("net.py:model", "-c", "data.npz", "--test", "data.npz", "--precision", "8", "4")
     code, found = run_json(capsys, "report", *arguments, "-o", "out")

@@ -1,6 +1,6 @@
 """Tilewright: fixed-point CNN accelerators for FPGAs, from a trained network to proven Verilog."""
 
-from tilewright.api import compile, load, quantize, report, verilog
+from tilewright.api import compile, fine_tune, load, quantize, report, verilog
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.simulation import Compiled, Simulation, simulate
@@ -12,6 +12,7 @@ __all__ = [
     "TilewrightError",
     "__version__",
     "compile",
+    "fine_tune",
     "load",
     "quantize",
     "report",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,12 @@ from tilewright.reports import NetworkReport, print_report
 from tilewright.simulation import LATENCY, Compiled, Simulation
 
 if TYPE_CHECKING:
+    from tilewright.quant.finetune import FineTuneConfig
     from tilewright.quant.quantize import QuantResult
 
 __all__ = [
     "compile",
+    "fine_tune",
     "load",
     "quantize",
     "report",
@@ -133,6 +135,36 @@ def quantize(
     acc_bits = (target or Target()).acc_bits
     config = config or QuantConfig(weight_bits=bits, feature_bits=bits, acc_bits=acc_bits)
     return search(graph, data.inputs, config, progress=progress)
+
+
+def fine_tune(
+    network: QuantResult | FixedGraph,
+    loader: Iterable[Any],
+    *,
+    config: FineTuneConfig | None = None,
+    progress: Progress | None = None,
+) -> FixedGraph:
+    """Train a quantized network's weights and biases on labelled images; formats stay.
+
+    Parameters
+    ----------
+    network : of `quantize`
+    loader : batches of (raw images [N, C, H, W], labels [N]), as a PyTorch DataLoader gives them
+    config : a `tilewright.quant.finetune.FineTuneConfig`: epochs, learning rate, seed, checkpoint
+
+    Raises
+    ------
+    TilewrightError
+        If a batch does not fit the network, or the loss becomes no number: then nothing is returned;
+        `tilewright.quant.finetune.fine_tune` returns the last good state with the reason instead.
+    """
+    from tilewright.quant.finetune import fine_tune as tune
+
+    fixed = network if isinstance(network, FixedGraph) else network.fixed
+    result = tune(fixed, loader, config, progress=progress)
+    if result.stopped is not None:
+        raise TilewrightError(f"Fine-tuning {result.stopped}")
+    return result.fixed
 
 
 def compile(

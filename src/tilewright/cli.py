@@ -133,6 +133,12 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--objective", choices=OBJECTIVES, default=None,
         help="error by which feature maps' fractional lengths are chosen (default squared)")  # fmt: skip
     add("--rounding", choices=ROUNDINGS, default=None, help="of weights (default learned)")
+    add("--average-bits", type=float, metavar="N",
+        help="choose each layer's weight bits, N on average")  # fmt: skip
+    add("--weight-bytes", type=int, metavar="N", help="... N bytes of weights at most")
+    add("--cycles", type=int, metavar="N", help="... N predicted cycles an image at most")
+    add("--loss", type=float, metavar="X",
+        help="... at a squared error of the outputs of X of their energy at most")  # fmt: skip
     add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
     add = groups["target"].add_argument
     add("--target", "-t", metavar="NAME", help="a named target; `tilewright targets` lists them")

@@ -19,6 +19,7 @@ from tilewright.data import Data
 from tilewright.doctor import inspect_tools
 from tilewright.errors import TilewrightError, nearest
 from tilewright.outputs import staging, to_json
+from tilewright.planning import plan_lines, plan_weights
 from tilewright.progress import Progress, show_progress
 from tilewright.quant.fixed import FixedGraph
 from tilewright.reports import NetworkReport, print_report, report_dict
@@ -36,6 +37,7 @@ from tilewright.usercode import is_python
 
 if TYPE_CHECKING:
     from tilewright.graph.ir import Graph
+    from tilewright.quant.mixed import Plan
 
 __all__ = [
     "Outcome",
@@ -114,11 +116,12 @@ def _print_table(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Quantized:
-    """A quantized network, the calibration images (if there are any) and the decisions' log."""
+    """A quantized network, the calibration images (if there are any), and how it was found."""
 
     fixed: FixedGraph
     calibration: Data | None
     log: tuple[Any, ...]
+    plan: Plan | None = None
 
 
 def _quantized(config: Config, progress: Progress) -> _Quantized:
@@ -135,8 +138,11 @@ def _quantized(config: Config, progress: Progress) -> _Quantized:
     graph = load_graph(config)
     data = user_data(config, graph).first(config.quant.images)
     options = config.quant.options(config.target)
+    plan = plan_weights(graph, data, config, progress)
+    if plan is not None:
+        options = plan.config
     result = api.quantize(graph, data, config=options, progress=progress)
-    return _Quantized(fixed=result.fixed, calibration=data, log=result.log)
+    return _Quantized(fixed=result.fixed, calibration=data, log=result.log, plan=plan)
 
 
 def _is_quantized(path: str) -> bool:
@@ -176,8 +182,10 @@ def quantize(options: argparse.Namespace) -> Outcome:
         "output": str(folder),
         "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
         "steps": [dataclasses.asdict(step) for step in network.log],
+        "front": [] if network.plan is None else list(map(dataclasses.asdict, network.plan.front)),
     }
-    lines = [*map(str, network.log), f"Wrote {folder / 'quantized.onnx'}"]
+    lines = [*map(str, network.log), *plan_lines(network.plan)]
+    lines.append(f"Wrote {folder / 'quantized.onnx'}")
     return Outcome(0, result, lambda console: _print_lines(console, lines))
 
 

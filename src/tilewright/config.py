@@ -80,6 +80,9 @@ class QuantSection:
     rounding : of weights: "nearest", or "learned" from the calibration images
     images : calibration images used, from the front of the set
     layers, kinds : other bit widths by layer name, or by kind (conv, depthwise, fc)
+    average_bits, weight_bytes, cycles, loss : a budget under which each layer's weight bits are
+        chosen instead: bits of a weight on average, bytes of all weights, cycles an image, or the
+        squared error of the outputs relative to their energy; one of them at most
     """
 
     weight_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
@@ -91,6 +94,10 @@ class QuantSection:
     bias_correction: bool = _option(True)
     rounding: str = _option("learned", choices=ROUNDINGS)
     images: int = _option(64, low=1, high=1_000_000)
+    average_bits: float | None = _option(low=MIN_BITS, high=MAX_BITS)
+    weight_bytes: int | None = _option(low=1, high=1 << 40)
+    cycles: int | None = _option(low=1, high=1 << 48)
+    loss: float | None = _option(low=0.0, high=1.0)
     layers: dict[str, LayerBits] = field(default_factory=dict)
     kinds: dict[str, LayerBits] = field(default_factory=dict)
 

@@ -43,7 +43,9 @@ def resolve(options: argparse.Namespace) -> Config:
         "quant": {"weight_bits": "weight_bits", "feature_bits": "feature_bits",
                   "static": "static", "per_channel": "per_channel",
                   "objective": "objective", "equalize": "equalize", "bias_correction": "bias_correction",
-                  "rounding": "rounding", "images": "calibration_images"},
+                  "rounding": "rounding", "average_bits": "average_bits",
+                  "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
+                  "images": "calibration_images"},
         "simulate": {"images": "images", "latency": "latency", "simulator": "simulator"},
         "output": {"directory": "output"},
     }  # fmt: skip
