@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tilewright.errors import TilewrightError
 from tilewright.graph.ir import ActivationKind, Graph, Layer, Op
 from tilewright.quant.accumulator import Accumulator, accumulator_bound, as_tensor
 from tilewright.quant.adapt import adapt
@@ -41,6 +42,8 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what was done last)."""
 
 _CHUNK_VALUES = 1 << 22
+_SATURATED = 0.01
+"""Share of saturated values from which on the log speaks of them."""
 FloatArray = npt.NDArray[np.float32]
 Chunks = list[torch.Tensor]
 
@@ -157,13 +160,15 @@ class Search:
         accumulate = Accumulator(fixed, self._formats)
         sources = [self._fixed[n] for n in layer.all_inputs]
         accs = [accumulate(xs) for xs in zip(*sources, strict=True)]
-        frac = self._choose(fixed, accs, wanted)
-        output = QFormat(bits, frac)
+        step = self._choose(fixed, accs, wanted)
+        output = QFormat(bits, step.frac)
         lo, hi = clip_range(layer.activation, output)
         fixed = replace(fixed, output=output, lo=lo, hi=hi)
         self._formats[layer.name] = output
         self._floats[layer.name] = wanted
-        self._fixed[layer.name] = [_store(fixed, acc) for acc in accs]
+        stored = [postprocess(fixed, acc.to(torch.int64).numpy()) for acc in accs]
+        self._fixed[layer.name] = [torch.from_numpy(q.astype(np.int16)) for q, _ in stored]
+        self._record(_noted(step, wanted, sum(saturated for _, saturated in stored)))
         return fixed
 
     def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:
@@ -201,7 +206,7 @@ class Search:
         self._record(step)
         return adapted
 
-    def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> int:
+    def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> Step:
         layer, bits = fixed.layer, fixed.output.bits
         low = min(float(w.min()) for w in wanted)
         high = max(float(w.max()) for w in wanted)
@@ -210,8 +215,7 @@ class Search:
         plain = layer.activation.kind is ActivationKind.NONE
         if layer.op is Op.MAX_POOL and plain and source.bits == bits:
             note = f"format of {layer.inputs[0]}, without loss"
-            self._record(_feature_step(layer.name, bits, initial, source.frac, (), note))
-            return source.frac
+            return _feature_step(layer.name, bits, initial, source.frac, (), note)
         fracs = self._candidates(initial)
         pairs = zip(accs, wanted, strict=True)
         errors = np.sum(
@@ -222,8 +226,7 @@ class Search:
             axis=0,
         )
         frac, candidates = choose(fracs, errors.tolist())
-        self._record(_feature_step(layer.name, bits, initial, frac, candidates))
-        return frac
+        return _feature_step(layer.name, bits, initial, frac, candidates)
 
     def _output_error(self) -> float:
         total = 0.0
@@ -236,9 +239,16 @@ class Search:
         return total
 
 
-def _store(fixed: FixedLayer, acc: torch.Tensor) -> torch.Tensor:
-    values, _ = postprocess(fixed, acc.to(torch.int64).numpy())
-    return torch.from_numpy(values.astype(np.int16))
+def _noted(step: Step, wanted: list[FloatArray], saturated: int) -> Step:
+    """`step` with a note if the layer is dead on the calibration images, or saturates often."""
+    notes = [step.note] if step.note else []
+    low, high = min(float(w.min()) for w in wanted), max(float(w.max()) for w in wanted)
+    if low == high:
+        notes.append(f"{low:g} everywhere on the calibration images")
+    share = saturated / sum(w.size for w in wanted)
+    if share > _SATURATED:
+        notes.append(f"{share:.1%} of the values saturate")
+    return replace(step, note="; ".join(notes))
 
 
 def _feature_step(
@@ -260,4 +270,10 @@ def prepare(
 ) -> dict[str, FloatArray]:
     """Checked and normalized calibration data, in the order of the graph's inputs."""
     check_data(graph, calibration, what="Calibration data")
+    for name, values in calibration.items():
+        if values.size > 1 and values.min() == values.max():
+            raise TilewrightError(
+                f"Calibration data: input {name!r} is {float(values.min()):g} everywhere, which says "
+                "nothing about its range; give real inputs"
+            )
     return {i.name: normalize(i, calibration[i.name]) for i in graph.inputs}

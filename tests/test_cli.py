@@ -81,6 +81,7 @@ def test_quantize_writes_a_network_that_later_commands_read(folder, capsys):
     code, found = run_json(capsys, "quantize", "net.py:model", "-c", "data.npz", "-o", "out")
     assert code == 0
     assert found["formats"]["x"]["bits"] == 8
+    assert [layer["name"] for layer in found["layers"]] == ["conv", "fc"]
     names = sorted(p.name for p in Path("out").iterdir())
     assert names == ["quantize.json", "quantized.onnx", "tilewright.toml"]
     code, found = run_json(capsys, "compile", "out/quantized.onnx", "-t", "tiny", "-o", "out")

@@ -171,9 +171,16 @@ def _save_quantized(network: _Quantized, config: Config, folder: Path) -> None:
 
 def quantize(options: argparse.Namespace) -> Outcome:
     """Choose a fractional length for every tensor; writes quantized.onnx (QONNX)."""
+    from tilewright.profiles import print_profiles
+    from tilewright.quant.profile import profile
+
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
         network = _quantized(config, progress)
+        profiles = []
+        if network.calibration is not None:
+            progress(0, 0, "compare float and fixed")
+            profiles = profile(network.fixed, network.calibration.inputs)
     folder = output_folder(config, network.fixed.graph.name)
     with staging(folder) as stage:
         _save_quantized(network, config, stage)
@@ -181,12 +188,19 @@ def quantize(options: argparse.Namespace) -> Outcome:
     result = {
         "output": str(folder),
         "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
+        "layers": [dataclasses.asdict(found) for found in profiles],
         "steps": [dataclasses.asdict(step) for step in network.log],
         "front": [] if network.plan is None else list(map(dataclasses.asdict, network.plan.front)),
     }
     lines = [*map(str, network.log), *plan_lines(network.plan)]
-    lines.append(f"Wrote {folder / 'quantized.onnx'}")
-    return Outcome(0, result, lambda console: _print_lines(console, lines))
+
+    def render(console: Console) -> None:
+        _print_lines(console, lines)
+        if profiles:
+            print_profiles(profiles, network.log, console)
+        _print_lines(console, [f"Wrote {folder / 'quantized.onnx'}"])
+
+    return Outcome(0, result, render)
 
 
 def compile_model(options: argparse.Namespace) -> Outcome:

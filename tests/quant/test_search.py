@@ -531,6 +531,36 @@ def test_nan_or_infinity_in_weights_is_refused_by_layer(bad):
         quantize(graph, images(1))
 
 
+def test_calibration_data_that_never_change_are_refused():
+    raw = images(2)
+    raw["image"] = np.full_like(raw["image"], 255)
+    with pytest.raises(
+        TilewrightError, match=r"input 'image' is 255 everywhere, .*give real inputs"
+    ):
+        quantize(every_operation(), raw)
+
+
+def test_layers_that_never_fire_are_named_in_the_log():
+    graph = every_operation()
+    stem = graph.layer("stem").conv
+    assert stem is not None
+    stem.bias[...] = -1e4
+    stem.weight[3] = 0.0
+    result = quantize(graph, images(2))
+    notes = {s.tensor: s.note for s in result.log if s.kind == "features"}
+    assert notes["stem"] == "0 everywhere on the calibration images"
+    values = run_fixed(result.fixed, quantize_inputs(result.fixed, images(2)), keep=["fc"])
+    assert len(np.unique(values["fc"])) > 1
+
+
+def test_a_tensor_that_saturates_often_is_named_in_the_log():
+    """One value a million times the others: the rest is worth more than it is."""
+    graph = every_operation()
+    raw = images(2)
+    result = quantize(graph, raw, QuantConfig.paper(lowest=0, highest=16, feature_bits=2))
+    assert any("of the values saturate" in step.note for step in result.log)
+
+
 def test_dead_layers_of_zeros_quantize_to_zeros():
     graph = every_operation()
     graph.layer("left").conv.weight[...] = 0.0
