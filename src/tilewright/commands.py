@@ -126,11 +126,9 @@ class _Quantized:
 
 def _quantized(config: Config, progress: Progress) -> _Quantized:
     """The configured network, quantized: read from QONNX, or found on the calibration images."""
-    from tilewright.quant.qonnx_import import load_fixed
-
     path = model_path(config)
-    if not is_python(path) and _is_quantized(path):
-        fixed = load_fixed(path)
+    fixed = None if is_python(path) else _read_quantized(path)
+    if fixed is not None:
         given = config.model.calibration is not None
         calibration = user_data(config, fixed.graph) if given else None
         return _Quantized(fixed=fixed, calibration=calibration, log=())
@@ -145,18 +143,22 @@ def _quantized(config: Config, progress: Progress) -> _Quantized:
     return _Quantized(fixed=result.fixed, calibration=data, log=result.log, plan=plan)
 
 
-def _is_quantized(path: str) -> bool:
-    """Whether `path` is a file that `quantize` saved; False also for what is no ONNX file."""
+def _read_quantized(path: str) -> FixedGraph | None:
+    """The network in a QONNX file; None for other ONNX files and for what is none."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+    from tilewright.quant.qonnx_foreign import has_quant_nodes, import_qonnx
+    from tilewright.quant.qonnx_import import load_fixed
     from tilewright.quant.qonnx_metadata import METADATA_KEY
 
     try:
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError):
-        return False
-    return METADATA_KEY in {entry.key for entry in model.metadata_props}
+        return None
+    if METADATA_KEY in {entry.key for entry in model.metadata_props}:
+        return load_fixed(path)
+    return import_qonnx(path, name=Path(path).stem) if has_quant_nodes(model) else None
 
 
 def _save_quantized(network: _Quantized, config: Config, folder: Path) -> None:
