@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import accuracy_table
 import reach
 from measuring import RESULTS
 from tables import origin, plain, table
@@ -33,6 +34,7 @@ BENCHMARKS = (
     "tool_speed",
     "conv_utilization",
     "efficientnet_lite0",
+    "accuracy",
     "onnx_wheel",
 )
 
@@ -209,6 +211,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "tool_speed": ("Speed of the tools", plain),
     "conv_utilization": ("", _convolution),
     "efficientnet_lite0": ("", _efficientnet),
+    "accuracy": ("Accuracy in fixed point", accuracy_table.lines),
     "onnx_wheel": ("", _wheel),
 }
 """Title and table of each result; those without a title write their own."""

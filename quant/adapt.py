@@ -64,7 +64,7 @@ def _learned(
     conv = fixed.layer.conv
     assert conv is not None and fixed.weight is not None
     # Other fractional lengths would change how products and residual are aligned: see `fit`.
-    offsets = (0,) if fixed.layer.residual is not None else (-1, 0, 1)
+    offsets = (0,) if fixed.layer.residual is not None else (0, -1, 1)
     found = reconstruct(
         conv.weight,
         QFormat(fixed.weight_bits, 0),

@@ -12,7 +12,7 @@ gradients, no random numbers but the seeded sample of pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from tilewright.quant.samples import Samples
 __all__ = ["Reconstruction", "corrected_bias", "reconstruct"]
 
 _SWEEPS = 3
+_BLOCK = 1 << 25
+"""Weights improved at once: of a fully connected layer some output channels after the others."""
 _COLUMNS = 32
 """Weights of a channel that are improved one by one before the others are told."""
 _DAMPING = 0.01
@@ -69,6 +71,12 @@ class _Problem:
     goal: torch.Tensor
     """Mean wanted result, float64 [O]."""
 
+    def part(self, rows: slice) -> _Problem:
+        """The problem of some output channels; of all of them where there are several groups."""
+        if len(self.target) > 1:
+            return self
+        return replace(self, target=self.target[:, rows], goal=self.goal[rows])
+
 
 def corrected_bias(weight: DoubleArray, samples: Samples) -> DoubleArray:
     """Bias [O] with which the mean result is the wanted one ("bias correction").
@@ -103,29 +111,49 @@ def reconstruct(
     weight : the float weights [O, I/groups, kh, kw]
     form : gives the weights' bits
     fracs : fractional length of each output channel, int64 [O]
-    offsets : changes of them that are tried
+    offsets : changes of them that are tried; only the first with no more samples than weights of a
+        channel, which say too little
     finest : largest fractional length that a channel may get, int64 [O]
     per_channel : whether each channel takes its own best offset, or all take one
     """
     problem = _problem(weight, samples)
-    found, errors = [], []
-    _, nearest = _descend(problem, form, fracs, sweeps=0)
-    for offset in offsets:
-        tried = np.minimum(fracs + offset, finest) if per_channel else fracs + offset
-        integers, error = _descend(problem, form, tried)
-        found.append((integers, tried))
-        errors.append(error)
-    table = np.stack(errors)
-    if not per_channel:
-        table = np.broadcast_to(table.sum(axis=1, keepdims=True), table.shape)
-    best = table.argmin(axis=0)
-    channels = np.arange(len(fracs))
-    integers = np.stack([entry[0] for entry in found])[best, channels]
-    chosen = np.stack([entry[1] for entry in found])[best, channels]
-    real = np.ldexp(integers.astype(np.float64), -chosen[:, None])
-    bias = _bias(torch.from_numpy(real), problem.mean, problem.goal)
-    kept = float(np.stack(errors)[best, channels].sum() / max(float(nearest.sum()), 1e-300))
+    size = weight[0].size
+    rows = len(weight) if samples.windows.shape[0] > 1 else max(1, _BLOCK // size)
+    parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
+    offsets = offsets if samples.windows.shape[1] > size else offsets[:1]
+    if not per_channel and len(offsets) > 1:
+        totals = [
+            sum(_descend(problem.part(p), form, fracs[p] + o)[1].sum() for p in parts)
+            for o in offsets
+        ]
+        offsets = (offsets[int(np.argmin(totals))],)
+    integers = np.empty((len(weight), size), np.int64)
+    chosen, bias = fracs.copy(), np.empty(len(weight))
+    before = after = 0.0
+    for part in parts:
+        own = problem.part(part)
+        before += float(_descend(own, form, fracs[part], sweeps=0)[1].sum())
+        limit = finest[part] if per_channel else fracs[part] + max(offsets)
+        best = _best(own, form, [np.minimum(fracs[part] + offset, limit) for offset in offsets])
+        integers[part], chosen[part] = best[0], best[1]
+        after += float(best[2].sum())
+        real = np.ldexp(best[0].astype(np.float64), -best[1][:, None])
+        bias[part] = _bias(torch.from_numpy(real), own.mean, own.goal)
+    kept = after / max(before, 1e-300)
     return Reconstruction(integers.reshape(weight.shape), chosen, bias, kept)
+
+
+def _best(
+    problem: _Problem, form: QFormat, tried: Sequence[IntArray]
+) -> tuple[IntArray, IntArray, DoubleArray]:
+    """Integers [O, d] of least error, their fractional lengths [O], and the errors [O]."""
+    integers, error = _descend(problem, form, tried[0])
+    fracs = tried[0].copy()
+    for other in tried[1:]:
+        found, lower = _descend(problem, form, other)
+        better = lower < error
+        integers[better], fracs[better], error[better] = found[better], other[better], lower[better]
+    return integers, fracs, error
 
 
 def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:

