@@ -76,6 +76,7 @@ def run(example: Example, images: int, folder: Path, progress: Progress) -> Netw
     result = tilewright.quantize(example.graph, example.calibration, bits=8, progress=progress)
     road = Road(
         fixed=result.fixed,
+        graph=example.graph,
         calibration=example.calibration,
         test=example.test,
         target=tilewright.Target(),

@@ -3,10 +3,16 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from tilewright.analysis import compare_precision
+from tilewright.data import Data
+from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Output
 from tilewright.outputs import to_json
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.quantize import quantize
 from tilewright.reports import (
     Accuracy,
     LayerReport,
@@ -100,3 +106,26 @@ def test_the_json_twin_has_what_scripts_need():
         "saturated",
     } <= (layer.keys())
     assert found["precision"][0]["static_sqnr_db"] is None
+
+
+def test_widths_are_compared_on_the_network_as_loaded_not_as_equalized():
+    """Equalization shifts the first layer's map, which without correction harms static precision."""
+    rng = np.random.default_rng(0)
+
+    def conv(name, source, inputs, outputs, activation):
+        weight = rng.normal(0.0, 0.5, (outputs, inputs, 1, 1)).astype(np.float32)
+        made = Conv(weight=weight, bias=rng.normal(0.0, 0.1, outputs).astype(np.float32))
+        return Layer(name=name, op=Op.CONV, inputs=(source,), conv=made, activation=activation)
+
+    relu = Activation(kind=ActivationKind.CLIP, lo=0.0)
+    graph = Graph(
+        name="two",
+        inputs=(Input(name="x", shape=(4, 6, 6)),),
+        layers=(conv("a", "x", 4, 32, relu), conv("b", "a", 32, 3, Activation())),
+        outputs=(Output(name="y", tensor="b", shape=(3, 6, 6)),),
+    )
+    images = Data(inputs={"x": rng.normal(size=(16, 4, 6, 6)).astype(np.float32)})
+    (row,) = compare_precision(graph, images, (8,))
+    assert row.dynamic_sqnr_db > row.static_sqnr_db > 25
+    static = quantize(graph, images.inputs, QuantConfig(static=True)).fixed
+    assert row.static_frac == (int(static.layers[0].weight_frac[0]), static.layers[0].output.frac)

@@ -17,6 +17,7 @@ from tilewright.simulation import Simulation
 
 if TYPE_CHECKING:
     from tilewright.compiler.cycles import CycleReport
+    from tilewright.graph.ir import Graph
     from tilewright.quant.metrics import LayerError
 
 __all__ = ["compare_precision", "make_report", "measure_accuracy", "predict_cycles"]
@@ -167,7 +168,7 @@ def measure_accuracy(
 
 
 def compare_precision(
-    fixed: FixedGraph,
+    graph: Graph,
     calibration: Data,
     widths: Sequence[int],
     *,
@@ -178,16 +179,16 @@ def compare_precision(
 
     Parameters
     ----------
-    fixed : any quantized form of the network
+    graph : the float network, as it was loaded
     calibration : images for the choice of fractional lengths, and for SQNR and saturations
     widths : bits of weights and feature maps
     test : labelled images for accuracy
     """
-    return tuple(_precision(fixed, calibration, bits, test, progress) for bits in widths)
+    return tuple(_precision(graph, calibration, bits, test, progress) for bits in widths)
 
 
 def _precision(
-    network: FixedGraph,
+    graph: Graph,
     calibration: Data,
     bits: int,
     test: Data | None,
@@ -196,13 +197,14 @@ def _precision(
     from tilewright.quant.metrics import accuracy, compare
     from tilewright.quant.quantize import quantize
 
-    graph = network.graph
     errors, shares, forms = [], [], []
     for static in (False, True):
         config = QuantConfig(weight_bits=bits, feature_bits=bits, static=static)
         fixed = quantize(graph, calibration.inputs, config, progress=progress).fixed
         forms.append(fixed)
-        errors.append(compare(graph, fixed, calibration.inputs, progress=progress))
+        # Layer by layer the fixed network stands beside the float one that it came from: equalization
+        # shifts and scales feature maps.
+        errors.append(compare(fixed.graph, fixed, calibration.inputs, progress=progress))
         share = None
         if test is not None and test.labels is not None:
             share = accuracy(fixed, test.inputs, test.labels, progress=progress).fixed_share

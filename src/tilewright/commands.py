@@ -116,11 +116,12 @@ def _print_table(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Quantized:
-    """A quantized network, the calibration images (if there are any), and how it was found."""
+    """A quantized network, the calibration images, how it was found, and the float one; None if unknown."""
 
     fixed: FixedGraph
     calibration: Data | None
     log: tuple[Any, ...]
+    graph: Graph | None = None
     plan: Plan | None = None
 
 
@@ -140,7 +141,7 @@ def _quantized(config: Config, progress: Progress) -> _Quantized:
     if plan is not None:
         options = plan.config
     result = api.quantize(graph, data, config=options, progress=progress)
-    return _Quantized(fixed=result.fixed, calibration=data, log=result.log, plan=plan)
+    return _Quantized(fixed=result.fixed, calibration=data, log=result.log, graph=graph, plan=plan)
 
 
 def _read_quantized(path: str) -> FixedGraph | None:
@@ -360,6 +361,7 @@ def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
             raise TilewrightError("No images to compare on: give --calibration FILE")
         road = Road(
             fixed=fixed,
+            graph=network.graph,
             calibration=network.calibration,
             test=test_data(config, fixed.graph),
             target=config.target,

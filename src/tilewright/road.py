@@ -9,6 +9,7 @@ from tilewright.analysis import compare_precision, make_report, measure_accuracy
 from tilewright.api import compile as compile_program
 from tilewright.compiler.target import Target
 from tilewright.data import Data
+from tilewright.graph.ir import Graph
 from tilewright.progress import Progress
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.fixed import FixedGraph
@@ -25,6 +26,8 @@ class Road:
     Attributes
     ----------
     fixed : the network
+    graph : the float network as it was loaded, which static precision and other widths start from;
+        that of `fixed`, which may be equalized, if it is None
     calibration : the images that its fractional lengths were chosen on
     test : other images, with labels for accuracy; RTL and the layers' errors are measured on them
     target : what it runs on
@@ -37,6 +40,7 @@ class Road:
     calibration: Data
     test: Data | None
     target: Target
+    graph: Graph | None = None
     precision: tuple[int, ...] = (16, 8, 6, 4)
     images: int = 1
     latency: int = 50
@@ -61,7 +65,11 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
         predicted=predict_cycles(compiled.program, road.latency),
         accuracy=_accuracy(road, progress),
         precision=compare_precision(
-            road.fixed, road.calibration, road.precision, test=road.test, progress=progress
+            road.graph or road.fixed.graph,
+            road.calibration,
+            road.precision,
+            test=road.test,
+            progress=progress,
         ),
         progress=progress,
     )
@@ -100,5 +108,6 @@ def _accuracy(road: Road, progress: Progress) -> Accuracy | None:
         layer_feature_bits={name: form.bits for name, form in road.fixed.formats.items()},
         static=True,
     )
-    static = quantize(road.fixed.graph, road.calibration.inputs, config, progress=progress).fixed
+    graph = road.graph or road.fixed.graph
+    static = quantize(graph, road.calibration.inputs, config, progress=progress).fixed
     return measure_accuracy(road.fixed, road.test, static, progress)
