@@ -132,7 +132,7 @@ def plan_bits(
     Raises
     ------
     TilewrightError
-        If the budget cannot be met: the message names the nearest that can.
+        If the budget cannot be met (the nearest that can is named), or `config` has bits of layers.
     """
     widths = sorted(set(candidates))
     if not widths or widths[0] < MIN_BITS or widths[-1] > MAX_BITS:
@@ -140,9 +140,14 @@ def plan_bits(
             f"Widths to choose from must lie in {MIN_BITS}..{MAX_BITS}, not {list(candidates)}"
         )
     few = {name: values[:_IMAGES] for name, values in calibration.items()}
-    base = replace(
-        config or QuantConfig(), weight_bits=widths[-1], kind_weight_bits={}, layer_weight_bits={}
-    )
+    config = config or QuantConfig()
+    for option in ("kind_weight_bits", "layer_weight_bits"):
+        if getattr(config, option):
+            raise TilewrightError(
+                f"A budget chooses every layer's weight bits: leave out {option}, given for "
+                f"{', '.join(getattr(config, option))}"
+            )
+    base = replace(config, weight_bits=widths[-1])
     fixed = quantize(graph, few, base).fixed
     lost, sensitivity = _sensitivities(fixed, few, base, widths, progress)
     prices = _Prices(lost, sensitivity, _costs(fixed, budget, widths))

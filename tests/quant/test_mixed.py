@@ -111,3 +111,9 @@ def test_a_budget_is_one_number(options):
 def test_widths_out_of_range_are_refused():
     with pytest.raises(TilewrightError, match=r"must lie in 2\.\.16, not \[1, 8\]"):
         plan_bits(network(), images(), Budget(loss=0.1), candidates=(1, 8))
+
+
+def test_bits_given_for_a_layer_and_a_budget_exclude_each_other():
+    config = QuantConfig(layer_weight_bits={"first": 8})
+    with pytest.raises(TilewrightError, match=r"leave out layer_weight_bits, given for first"):
+        plan_bits(network(), images(), Budget(loss=0.1), config)
