@@ -8,7 +8,8 @@
 VGG-16 and ResNet-18 have seeded random weights (He et al. 2015, batch normalization calibrated on
 the photos): no trained ones can be installed from a package registry. Their shapes, and with them
 their cycles, are those of the trained networks; their answers mean nothing. Images are photos of
-the foolbox package; `vgg16-fc` reads rectified normal noise.
+the foolbox package; `vgg16-fc` reads rectified normal noise. All are quantized by the paper's two
+phases alone: what else the quantizer can do changes values, and no cycle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 import tilewright
+from tilewright.quant.config import QuantConfig
 from tilewright.quant.fixed import FixedGraph
 
 __all__ = ["NETWORKS", "PACKAGES", "RANDOM_WEIGHTS", "Network", "build"]
@@ -152,7 +154,9 @@ def _quantized(
     scale: tuple[float, ...] | None = SCALE,
 ) -> Network:
     graph = tilewright.load(module, images[:1], name=name, mean=mean, scale=scale)
-    return Network(name=name, fixed=tilewright.quantize(graph, images).fixed, image=images[:1])
+    config = QuantConfig.paper(acc_bits=tilewright.Target().acc_bits)
+    fixed = tilewright.quantize(graph, images, config=config).fixed
+    return Network(name=name, fixed=fixed, image=images[:1])
 
 
 def _vgg16_conv() -> Network:
