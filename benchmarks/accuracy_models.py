@@ -171,12 +171,14 @@ def _resnet8(options: argparse.Namespace) -> Task:
         with np.load(folder / "cifar10" / f"{part}.npz", allow_pickle=False) as arrays:
             data.append((arrays["x"].transpose(0, 3, 1, 2), arrays["y"].astype(np.int64).ravel()))
     (calibration, _), (images, labels) = data
+    # The files are sorted by class: take images from all over them.
+    every = max(1, len(labels) // options.images)
     return Task(
         name="resnet-8",
         graph=graph,
-        calibration=calibration[: options.calibration],
-        images=images[: options.images],
-        labels=labels[: options.images],
+        calibration=calibration[:: max(1, len(calibration) // options.calibration)],
+        images=images[::every],
+        labels=labels[::every],
     )
 
 
