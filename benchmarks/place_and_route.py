@@ -5,13 +5,16 @@ and nextpnr both come from PyPI. Seeds are tried until the timing is met at the 
 where none meets it, the best is written and the exit code is 1. The clock is what nextpnr reports
 after routing, and what a multiplier is worth its peak: two operations a cycle for each cell of the
 array, over all the multiplier blocks that the accelerator has.
+
+    python benchmarks/place_and_route.py
+    python benchmarks/place_and_route.py --array 8x8 --seeds 1   # the other array's record stays
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import importlib.metadata
-import os
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fpga import CASE, PACKAGE, PART, SPEED, SYNTHESIS, Route, route, synthesize
-from measuring import RESULTS, machine, missing
+from measuring import RESULTS, missing, save
 
 from tilewright.compiler.target import Target
 from tilewright.outputs import to_json
@@ -47,9 +50,9 @@ GOALS = (
 """Accelerators, and the clock that each must meet in MHz."""
 
 
-def attempts(netlist: Path, mhz: float) -> Iterator[Route]:
+def attempts(netlist: Path, mhz: float, seeds: int) -> Iterator[Route]:
     """One seed after the other, until one meets the clock."""
-    for seed in range(1, SEEDS + 1):
+    for seed in range(1, seeds + 1):
         found = route(netlist, mhz=mhz, seed=seed)
         print(f"  seed {seed}: {found.fmax_mhz:g} MHz; {found.critical}", flush=True)
         yield found
@@ -57,10 +60,10 @@ def attempts(netlist: Path, mhz: float) -> Iterator[Route]:
             return
 
 
-def measure(target: Target, mhz: float) -> dict[str, Any]:
+def measure(target: Target, mhz: float, seeds: int = SEEDS) -> dict[str, Any]:
     """The record of one accelerator: its best seed."""
     with tempfile.TemporaryDirectory() as folder:
-        tried = list(attempts(synthesize(target, Path(folder)), mhz))
+        tried = list(attempts(synthesize(target, Path(folder)), mhz, seeds))
     best = max(tried, key=lambda one: (one.met, one.fmax_mhz))
     blocks = best.used["MULT18X18D"]
     return {
@@ -83,31 +86,38 @@ def measure(target: Target, mhz: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure both; 1 if a clock is not met."""
+    """Measure what is asked for; 1 if a clock is not met."""
+    goals = {f"{target.rows}x{target.cols}": (target, mhz) for target, mhz in GOALS}
+    parser = argparse.ArgumentParser(description="Clock of whole accelerators on an ECP5-85F")
+    parser.add_argument("--array", action="append", choices=goals, help="only this one")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="most seeds tried (%(default)s)")
+    options = parser.parse_args()
     reason = missing("pyosys", PACKAGE.replace("-", "_"))
     if reason:
         print(f"place_and_route skipped: {reason}")
         return 0
-    records = []
-    for target, mhz in GOALS:
-        print(f"{target.rows}x{target.cols}, {mhz:g} MHz asked", flush=True)
-        records.append(measure(target, mhz))
-    (RESULTS / "place_and_route.json").write_text(to_json(records), "utf-8")
+    met = True
+    for name in options.array or list(goals):
+        target, mhz = goals[name]
+        print(f"{name}, {mhz:g} MHz asked", flush=True)
+        record = measure(target, mhz, options.seeds)
+        _save(target, record)
+        met &= record["met"]
+    return int(not met)
+
+
+def _save(target: Target, record: dict[str, Any]) -> None:
+    """Put the record into the results in the place of its array's, and beside it how it was made."""
+    path = RESULTS / "place_and_route.json"
+    records = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    others = [one for one in records if one["rows"] != record["rows"]]
+    path.write_text(to_json(sorted([*others, record], key=lambda one: one["rows"])), "utf-8")
     context = {
-        "command": "python benchmarks/place_and_route.py",
-        "machine": machine(),
-        "load_average": [round(load, 1) for load in os.getloadavg()],
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("tilewright", "pyosys", PACKAGE)
-        },
         "yosys": SYNTHESIS,
         "nextpnr": f"--{PART} --speed {SPEED} --package {CASE} --router router2 --freq target_mhz",
-        "targets": [dataclasses.asdict(target) for target, _ in GOALS],
+        "target": dataclasses.asdict(target),
     }
-    folder = RESULTS / "place_and_route"
-    folder.mkdir(exist_ok=True)
-    (folder / "run.json").write_text(to_json(context), "utf-8")
-    return int(not all(record["met"] for record in records))
+    save(f"place_and_route/{target.name}", context, ("pyosys", PACKAGE))
 
 
 if __name__ == "__main__":
