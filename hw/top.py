@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 from amaranth.utils import exact_log2
 
 from tilewright.compiler.target import Target
+from tilewright.hw.axi import axi4, axi_lite, flat
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS, AxiLiteSlave
 from tilewright.hw.control import Control
 from tilewright.hw.engine import Engine
@@ -34,53 +35,11 @@ class Accelerator(wiring.Component):
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        bus = target.bus_bytes
         super().__init__(
             {
                 "irq": Out(1),
-                **{
-                    f"m_axi_{channel}{name}": Out(width)
-                    for channel in ("aw", "ar")
-                    for name, width in (
-                        ("addr", 32),
-                        ("len", 8),
-                        ("size", 3),
-                        ("burst", 2),
-                        ("valid", 1),
-                    )
-                },
-                "m_axi_awready": In(1),
-                "m_axi_arready": In(1),
-                "m_axi_wdata": Out(8 * bus),
-                "m_axi_wstrb": Out(bus),
-                "m_axi_wlast": Out(1),
-                "m_axi_wvalid": Out(1),
-                "m_axi_wready": In(1),
-                "m_axi_bresp": In(2),
-                "m_axi_bvalid": In(1),
-                "m_axi_bready": Out(1),
-                "m_axi_rdata": In(8 * bus),
-                "m_axi_rresp": In(2),
-                "m_axi_rlast": In(1),
-                "m_axi_rvalid": In(1),
-                "m_axi_rready": Out(1),
-                "s_axi_awaddr": In(REGISTER_ADDRESS_BITS),
-                "s_axi_awvalid": In(1),
-                "s_axi_awready": Out(1),
-                "s_axi_wdata": In(32),
-                "s_axi_wstrb": In(4),
-                "s_axi_wvalid": In(1),
-                "s_axi_wready": Out(1),
-                "s_axi_bresp": Out(2),
-                "s_axi_bvalid": Out(1),
-                "s_axi_bready": In(1),
-                "s_axi_araddr": In(REGISTER_ADDRESS_BITS),
-                "s_axi_arvalid": In(1),
-                "s_axi_arready": Out(1),
-                "s_axi_rdata": Out(32),
-                "s_axi_rresp": Out(2),
-                "s_axi_rvalid": Out(1),
-                "s_axi_rready": In(1),
+                **flat("m_axi", axi4(target.bus_bytes)),
+                **flat("s_axi", axi_lite(REGISTER_ADDRESS_BITS).flip()),
             }
         )
 
