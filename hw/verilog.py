@@ -121,9 +121,10 @@ def _in_one_order(module: str) -> str:
 
 
 def _instances_renamed(module: str, names: dict[str, str]) -> str:
-    """A module's text after its name, its instances' modules renamed."""
+    """A module's text after its name, its instances' modules renamed; a vendor's cells are not."""
     return _INSTANCE.sub(
-        lambda match: f"  {names[match[1].strip()]} {match[2]}(", module[module.index("(") :]
+        lambda match: f"  {names.get(match[1].strip(), match[1])} {match[2]}(",
+        module[module.index("(") :],
     )
 
 
