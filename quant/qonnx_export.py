@@ -29,7 +29,7 @@ from tilewright.quant.qonnx_layers import (
 )
 from tilewright.quant.qonnx_metadata import METADATA_KEY, to_json
 
-__all__ = ["save_fixed", "to_qonnx"]
+__all__ = ["build_nodes", "reserved_names", "save_fixed", "to_qonnx"]
 
 _OPSET = 13
 _QONNX_OPSET = 1
@@ -43,12 +43,8 @@ def to_qonnx(fixed: FixedGraph) -> onnx.ModelProto:
     Its inputs are the graph's (float32 [1, C, H, W], raw), its outputs the tensors that the graph's
     outputs name (float32 [1, C, H, W], integer * 2**-frac).
     """
-    builder = GraphBuilder(_reserved_names(fixed))
-    tensors: dict[str, Value] = {}
-    for spec in fixed.graph.inputs:
-        tensors[spec.name] = _add_input(builder, spec, fixed.formats[spec.name])
-    for layer in fixed.layers:
-        tensors[layer.name] = add_layer(builder, layer, tensors, fixed.formats)
+    builder = GraphBuilder(reserved_names(fixed))
+    tensors = build_nodes(fixed, builder)
     outputs = [tensors[name] for name in dict.fromkeys(o.tensor for o in fixed.graph.outputs)]
     graph = helper.make_graph(
         builder.nodes,
@@ -71,7 +67,17 @@ def to_qonnx(fixed: FixedGraph) -> onnx.ModelProto:
     return model
 
 
-def _reserved_names(fixed: FixedGraph) -> list[str]:
+def build_nodes(fixed: FixedGraph, builder: GraphBuilder) -> dict[str, Value]:
+    """Add the nodes and initializers of all of `fixed`; returns its tensors by name."""
+    tensors: dict[str, Value] = {}
+    for spec in fixed.graph.inputs:
+        tensors[spec.name] = _add_input(builder, spec, fixed.formats[spec.name])
+    for layer in fixed.layers:
+        tensors[layer.name] = add_layer(builder, layer, tensors, fixed.formats)
+    return tensors
+
+
+def reserved_names(fixed: FixedGraph) -> list[str]:
     """Names of all tensors, and of the initializers that the loader looks for."""
     tensors = list(fixed.graph.shapes)
     weighted = [layer.name for layer in fixed.layers if layer.weight is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from onnx import numpy_helper
 
 from tilewright.errors import TilewrightError
 from tilewright.quant.fixed import FixedGraph
-from tilewright.quant.qonnx_export import to_qonnx
-from tilewright.quant.qonnx_metadata import METADATA_KEY, VERSION, from_json, version_of
+from tilewright.quant.qonnx_builder import GraphBuilder
+from tilewright.quant.qonnx_export import build_nodes, reserved_names
+from tilewright.quant.qonnx_metadata import METADATA_KEY, VERSION, Arrays, from_json, version_of
 
 __all__ = ["load_fixed"]
 
@@ -32,14 +34,7 @@ def load_fixed(path: str | os.PathLike[str]) -> FixedGraph:
         version of the format, or has been changed or damaged since.
     """
     path = Path(path)
-    model = _read(path)
-    text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
-    if text is None:
-        raise TilewrightError(
-            f"{path}: an ONNX file, but not a quantized network that Tilewright saved; import it "
-            "as a float network and quantize it"
-        )
-    arrays = _initializers(model, path)
+    text, nodes, arrays = _content(_read(path), path)
     try:
         version = version_of(text)
         if version != VERSION:
@@ -48,11 +43,29 @@ def load_fixed(path: str | os.PathLike[str]) -> FixedGraph:
                 f"version {VERSION}; quantize the network again"
             )
         fixed = from_json(text, arrays)
-        rebuilt = to_qonnx(fixed)
+        rebuilt = _Comparison(fixed, arrays)
+        build_nodes(fixed, rebuilt)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
         raise _damaged(path, str(error) or type(error).__name__) from error
-    _compare(model, arrays, rebuilt, path)
+    _compare(nodes, rebuilt.nodes, path)
     return fixed
+
+
+class _Comparison(GraphBuilder):
+    """Builds the nodes anew, and compares each initializer with the file's instead of keeping it.
+
+    Those of VGG-16 would take another gigabyte.
+    """
+
+    def __init__(self, fixed: FixedGraph, arrays: Arrays) -> None:
+        super().__init__(reserved_names(fixed))
+        self._arrays = arrays
+
+    def keep(self, name: str, array: npt.NDArray[np.generic]) -> str:
+        found = self._arrays.get(name)
+        if found is None or found.dtype != array.dtype or not np.array_equal(found, array):
+            raise ValueError(f"initializer {name!r} does not match its metadata")
+        return name
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -68,6 +81,20 @@ def _read(path: Path) -> onnx.ModelProto:
     return model
 
 
+def _content(
+    model: onnx.ModelProto, path: Path
+) -> tuple[str, list[onnx.NodeProto], dict[str, npt.NDArray[np.generic]]]:
+    """Metadata, nodes and initializers of a model, which need not live on for them."""
+    text = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
+    if text is None:
+        raise TilewrightError(
+            f"{path}: an ONNX file, but not a quantized network that Tilewright saved; import it "
+            "as a float network and quantize it"
+        )
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+    return text, nodes, _initializers(model, path)
+
+
 def _initializers(model: onnx.ModelProto, path: Path) -> dict[str, npt.NDArray[np.generic]]:
     arrays = {}
     for tensor in model.graph.initializer:
@@ -80,23 +107,12 @@ def _initializers(model: onnx.ModelProto, path: Path) -> dict[str, npt.NDArray[n
     return arrays
 
 
-def _compare(
-    model: onnx.ModelProto,
-    arrays: dict[str, npt.NDArray[np.generic]],
-    rebuilt: onnx.ModelProto,
-    path: Path,
-) -> None:
-    found, wanted = list(model.graph.node), list(rebuilt.graph.node)
+def _compare(found: Sequence[onnx.NodeProto], wanted: Sequence[onnx.NodeProto], path: Path) -> None:
     for ours, theirs in zip(wanted, found, strict=False):
         if ours != theirs:
             raise _damaged(path, f"node {theirs.name!r} does not match its metadata")
     if len(found) != len(wanted):
         raise _damaged(path, f"it has {len(found)} nodes, its metadata describe {len(wanted)}")
-    for tensor in rebuilt.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        other = arrays.get(tensor.name)
-        if other is None or other.dtype != array.dtype or not np.array_equal(other, array):
-            raise _damaged(path, f"initializer {tensor.name!r} does not match its metadata")
 
 
 def _damaged(path: Path, detail: str) -> TilewrightError:

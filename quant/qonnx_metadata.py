@@ -25,7 +25,7 @@ from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray, Leaky
 from tilewright.quant.formats import QFormat
 from tilewright.quant.qonnx_layers import FLOAT_BIAS, FLOAT_WEIGHT, WEIGHT
 
-__all__ = ["METADATA_KEY", "VERSION", "from_json", "to_json", "version_of"]
+__all__ = ["METADATA_KEY", "VERSION", "Arrays", "from_json", "to_json", "version_of"]
 
 METADATA_KEY = "tilewright"
 VERSION = 1
@@ -152,8 +152,8 @@ def _layer(entry: dict[str, Any], arrays: Arrays) -> Layer:
     conv = None
     if entry["conv"] is not None:
         conv = Conv(
-            weight=arrays[name + FLOAT_WEIGHT].astype(np.float32),
-            bias=arrays[name + FLOAT_BIAS].astype(np.float32),
+            weight=arrays[name + FLOAT_WEIGHT].astype(np.float32, copy=False),
+            bias=arrays[name + FLOAT_BIAS].astype(np.float32, copy=False),
             **_tuples(entry["conv"]),
         )
     return Layer(
