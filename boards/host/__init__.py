@@ -1,0 +1,1 @@
+"""The host's driver of an accelerator on a board."""
