@@ -25,6 +25,12 @@ _VENDOR_CELL = re.compile(r"^  [A-Za-z]\w* #\($", re.MULTILINE)
 # Where bits of signed nets go to a vendor's cell, Yosys elaborates modules anew after flattening, and
 # no longer finds their parts. Nets need not be signed: expressions say $signed themselves.
 _SIGNED_NET = re.compile(r"^(  (?:input|output|wire|reg)) signed ", re.MULTILINE)
+# Memories that Amaranth was given no contents for; nothing relies on the zeros that it writes.
+_NO_CONTENTS = re.compile(
+    r"^  cell \$meminit_v2 [^\n]*\n(?:    [^\n]*\n)*?    connect \\DATA \d+'0+\n"
+    r"(?:    [^\n]*\n)*  end\n",
+    re.MULTILINE,
+)
 _MADE_BY_YOSYS = re.compile(r"\\\$procmux\$\d+_?(Y|CMP|CTRL|) ")
 _PLAIN = {"Y": "mux", "CMP": "case", "CTRL": "cases", "": "choose"}
 _ASSIGNMENTS = re.compile(r"(?:^  assign .*\n)+", re.MULTILINE)
@@ -33,8 +39,7 @@ import sys
 from pyosys import libyosys
 design = libyosys.Design()
 source, result = sys.argv[1:]
-for command in (f"read_rtlil {source}", "delete t:$meminit_v2", "proc", "opt_expr",
-                "opt_clean", "memory_collect",
+for command in (f"read_rtlil {source}", "proc", "opt_expr", "opt_clean", "memory_collect",
                 f"write_verilog -norename -noattr {result}"):
     libyosys.run_pass(command, design)
 """
@@ -76,7 +81,7 @@ def _write_verilog(design_rtlil: str) -> str:
     """Run Yosys in a process of its own: it writes to the terminal, and ends it on an error."""
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "design.il"), Path(folder, "design.v")
-        source.write_text(design_rtlil)
+        source.write_text(_NO_CONTENTS.sub("", design_rtlil))
         run = subprocess.run(
             [sys.executable, "-c", _YOSYS, str(source), str(result)],
             capture_output=True,

@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 from targets import TINY, need
 
-from tilewright.hw.verilog import generate_verilog, top_name
+from tilewright.hw.verilog import component_verilog, generate_verilog, top_name
 from tilewright.sim.runner import simulator_environment
 
 CHANNEL = "addr len size burst valid"
@@ -173,6 +177,34 @@ def test_the_text_is_plain(text: str) -> None:
     assert str(Path.cwd()) not in text
     assert "$readmem" not in text
     assert "initial begin" not in text
+
+
+class Memories(wiring.Component):
+    """A memory with contents and one without."""
+
+    def __init__(self) -> None:
+        super().__init__({"address": In(2), "filled": Out(8), "empty": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, contents in (("filled", [7, 0, 9]), ("empty", [])):
+            m.submodules[name] = memory = Memory(shape=8, depth=4, init=contents)
+            read, write = memory.read_port(), memory.write_port()
+            m.d.comb += [
+                read.addr.eq(self.address),
+                getattr(self, name).eq(read.data),
+                write.en.eq(self.address.all()),
+                write.addr.eq(self.address),
+                write.data.eq(self.address),
+            ]
+        return m
+
+
+def test_only_a_memory_with_contents_is_initial() -> None:
+    of_memories = component_verilog(Memories(), name="memories", prefix="some")
+    contents = re.findall(r"\[\d\] = 8'h(\w\w);", of_memories)
+    assert contents[:3] == ["07", "00", "09"]
+    assert of_memories.count("initial begin") == 1
 
 
 def test_accelerators_with_different_prefixes_fit_in_one_design(text: str) -> None:
