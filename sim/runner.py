@@ -144,6 +144,7 @@ def compile_verilog(
     parameters: Mapping[str, int] | None = None,
     public: bool = False,
     optimise: bool = True,
+    main: Source | None = None,
 ) -> SimBuild:
     """Compile `sources`, or find them compiled in `build_dir`.
 
@@ -155,6 +156,7 @@ def compile_verilog(
     public : make every signal visible to cocotb in Verilator (slow in whole-network runs), instead
         of those marked in the source
     optimise : compile Verilator's C++ with optimisation; unit benches start faster without
+    main : a C++ file with its own main function on class Vtop, instead of cocotb (Verilator)
 
     Raises
     ------
@@ -172,7 +174,9 @@ def compile_verilog(
         all_sources.append(Source("waves.v", _DUMP.format(top=top)))
     names = [source.name for source in all_sources]
     if simulator == "verilator":
-        commands = _verilator_commands(names, top, waves, defines, parameters, public, optimise)
+        options = _verilator_options(waves, defines, parameters, public)
+        commands = _verilator_commands(names, top, options, main, optimise=optimise, waves=waves)
+        all_sources += [main] if main is not None else []
     else:
         commands = _icarus_commands(names, top, waves, defines, parameters)
     content = [
@@ -184,7 +188,7 @@ def compile_verilog(
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
     folder = build_dir.resolve() / f"{simulator}-{key}"
     if not folder.is_dir():
-        settings = [content[:2], waves, commands[-1]]
+        settings = [content[:2], waves, main is None, commands[-1]]
         runtime_key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
         _compile(all_sources, commands, folder, runtime_key)
     return SimBuild(simulator=simulator, binary=folder / "simulation", top=top, waves=waves)
@@ -267,32 +271,45 @@ def _run_tool(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def _verilator_commands(
-    names: list[str],
-    top: str,
+def _verilator_options(
     waves: bool,
     defines: Mapping[str, str] | None,
     parameters: Mapping[str, int] | None,
     public: bool,
-    optimise: bool,
-) -> list[list[str]]:
-    libraries = _cocotb_folder() / "libs"
-    main = _cocotb_folder() / "share" / "lib" / "verilator" / "verilator.cpp"
+) -> list[str]:
     options = ["--public-flat-rw"] if public else []
     if waves:
         options += ["--trace-vcd"]
     options += [f"-D{name}={value}" for name, value in (defines or {}).items()]
     options += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    return options
+
+
+def _verilator_commands(
+    names: list[str],
+    top: str,
+    options: list[str],
+    main: Source | None,
+    *,
+    optimise: bool,
+    waves: bool,
+) -> list[list[str]]:
+    if main is None:
+        libraries = _cocotb_folder() / "libs"
+        links = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
+        options = ["--vpi", "-LDFLAGS", links, *options]
+        source = str(_cocotb_folder() / "share" / "lib" / "verilator" / "verilator.cpp")
+    else:
+        source = main.name
     level = "-O2" if optimise else "-O0"
     return [
         [
-            *("verilator", "--cc", "--exe", "--vpi", "--timing", "--prefix", "Vtop"),
+            *("verilator", "--cc", "--exe", "--timing", "--prefix", "Vtop"),
             *("--Mdir", "objects", "--top-module", top, "-o", "../simulation"),
             *("-Wno-lint", "-Wno-style", "-Wno-fatal", "--timescale", "1ns/1ns"),
             *("--x-assign", "fast", "--x-initial", "unique"),
-            *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
             *options,
-            *(str(main), *names),
+            *(source, *names),
         ],
         [
             *("make", "-j", "2", "-C", "objects", "-f", "Vtop.mk"),

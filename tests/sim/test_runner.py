@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,28 @@ def test_complete_results_count(tmp_path: Path) -> None:
     pytest.importorskip("cocotb")
     build = pretend(tmp_path, f"echo '{GOOD}' > $COCOTB_RESULTS_FILE")
     assert run_module(build, "none", work_dir=tmp_path, timeout_s=60) == 1
+
+
+MAIN = """
+#include "Vtop.h"
+#include <cstdio>
+int main(int, char**) {
+    Vtop top;
+    top.eval();
+    std::printf("o is %d\\n", top.o);
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_simulation_may_have_a_main_function_of_its_own(tmp_path: Path) -> None:
+    need("verilator")
+    build = compile_verilog(
+        [Source("blink.v", BLINK.format(value="1"))],
+        top="blink",
+        build_dir=tmp_path,
+        main=Source("main.cpp", MAIN),
+        optimise=False,
+    )
+    said = subprocess.run([build.binary], capture_output=True, text=True, check=True).stdout
+    assert said == "o is 1\n"
