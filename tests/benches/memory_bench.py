@@ -58,6 +58,7 @@ class MemoryBench(wiring.Component):
     data_bytes : of a beat
     span : bytes that each master keeps in mind
     base_step : how much further in the memory each master's bytes begin than those of the one before
+    chip : what has `failed` and `failure` of a chip's model
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class MemoryBench(wiring.Component):
         *,
         span: int,
         base_step: int = 0,
+        chip: Any = None,
     ) -> None:
+        self._chip = chip
         self._memory, self._buses, self._data_bytes = memory, buses, data_bytes
         self._span, self._base_step = span, base_step
         masters = range(len(buses))
@@ -76,6 +79,7 @@ class MemoryBench(wiring.Component):
             {
                 "run": In(32),
                 "over": Out(1),
+                "chip_failure": Out(_FAILURE_BITS),
                 "only": In(1),
                 **{name: In(bits) for name, (bits, _) in SETTINGS.items()},
                 **{f"failure_{n}": Out(_FAILURE_BITS) for n in masters},
@@ -114,6 +118,10 @@ class MemoryBench(wiring.Component):
             )
             m.d.comb += running[n].eq(finished != self.run)
         m.d.comb += self.over.eq((running == 0) | failed.any())
+        if self._chip is not None:
+            m.d.comb += self.chip_failure.eq(self._chip.failure)
+            with m.If(self._chip.failed):
+                m.d.comb += self.over.eq(1)
         return m
 
 
@@ -166,6 +174,11 @@ def play(
     return results
 
 
+def _text(port: Any) -> str:
+    raw: bytes = port.value.to_unsigned().to_bytes(_FAILURE_BITS // 8, "big")
+    return raw.lstrip(b"\0").decode().strip()
+
+
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def play_traffic(dut: Any) -> None:
     """Make the runs of the bench parameters; what they took goes to traffic.json."""
@@ -188,11 +201,12 @@ async def play_traffic(dut: Any) -> None:
         await FallingEdge(dut.clk)
         while dut.over.value != 1:
             await ValueChange(dut.over)
+        message = _text(dut.chip_failure)
+        assert not message, f"run {number}, chip: {message}"
         for n in masters:
-            text = getattr(dut, f"failure_{n}").value.to_unsigned().to_bytes(48, "big")
-            where = getattr(dut, f"failure_address_{n}").value
-            message = text.lstrip(b"\0").decode().strip()
-            assert not message, f"run {number}, master {n}: {message} ({where.to_unsigned():#x})"
+            message = _text(getattr(dut, f"failure_{n}"))
+            where = getattr(dut, f"failure_address_{n}").value.to_unsigned()
+            assert not message, f"run {number}, master {n}: {message} ({where:#x})"
         results.append(
             {name: [int(getattr(dut, f"{name}_{n}").value) for n in masters] for name in _RESULTS}
         )
