@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler.pixels import PixelMap
 from tilewright.compiler.target import Target
 from tilewright.graph.ir import Graph, Shape
 
@@ -117,16 +118,24 @@ class TensorLayout:
         """Bytes of the whole map."""
         return self.block_bytes * self.blocks
 
+    @property
+    def pixels(self) -> PixelMap:
+        """What packing and unpacking need to know."""
+        return PixelMap(
+            shape=self.shape,
+            lanes=tuple(map(int, self._memory_map())),
+            blocks=self.blocks,
+            lane_bytes=self.target.lane_bytes,
+            pitch=self.pitch,
+        )
+
     def pack(self, values: npt.NDArray[np.int64]) -> bytes:
         """Memory image of integers [C, H, W]; lanes without a channel and row ends are 0."""
-        lanes = self._memory_map()
-        spread = np.where((lanes >= 0)[:, None, None], values[np.maximum(lanes, 0)], 0)
-        pixels = spread.reshape(self.blocks, self.lanes, *self.shape[1:]).transpose(0, 2, 3, 1)
-        data = np.ascontiguousarray(pixels).astype("<i1" if self.target.lane_bytes == 1 else "<i2")
-        raw = data.view(np.uint8).reshape(self.blocks, self.shape[1], -1)
-        image = np.zeros((self.blocks, self.shape[1], self.pitch), np.uint8)
-        image[:, :, : raw.shape[2]] = raw
-        return image.tobytes()
+        return self.pixels.pack(values)
+
+    def unpack(self, data: bytes) -> npt.NDArray[np.int64]:
+        """Integers [C, H, W] of a memory image."""
+        return self.pixels.unpack(data)
 
     def _memory_map(self) -> npt.NDArray[np.int64]:
         """Channel held by each lane in memory, -1 for none."""
@@ -134,12 +143,3 @@ class TensorLayout:
             return self.lane_map
         lanes = np.arange(self.lanes)
         return np.where(lanes < self.shape[0], lanes, -1)
-
-    def unpack(self, data: bytes) -> npt.NDArray[np.int64]:
-        """Integers [C, H, W] of a memory image."""
-        channels, height, width = self.shape
-        image = np.frombuffer(data, np.uint8).reshape(self.blocks, height, self.pitch)
-        raw = np.ascontiguousarray(image[:, :, : width * self.pixel_bytes])
-        values = raw.view("<i1" if self.target.lane_bytes == 1 else "<i2")
-        pixels = values.reshape(self.blocks, height, width, self.lanes)
-        return pixels.transpose(0, 3, 1, 2).reshape(-1, height, width)[:channels].astype(np.int64)

@@ -199,4 +199,6 @@ def _assemble(
         outputs=outputs,
         stamps=stamps,
         regions=tuple(regions),
+        images=tuple(item for item in fixed.graph.inputs if item.name in inputs),
+        results=tuple(item for item in fixed.graph.outputs if item.tensor in outputs),
     )

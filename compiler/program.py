@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.target import Target
-from tilewright.graph.ir import Op
+from tilewright.graph.ir import Input, Op, Output
 from tilewright.quant.formats import QFormat
 
 __all__ = ["STAMP_BYTES", "Placement", "Program", "Region", "stamp_pitch"]
@@ -70,6 +70,8 @@ class Program:
         `keep` also those in between
     stamps : byte offset of the cycle stamps, 8 bytes each, one for each region, `stamp_pitch` apart
     regions : layers in the order in which they run
+    images, results : the network's inputs and outputs as its user knows them, as far as they are
+        the program's
     """
 
     target: Target
@@ -82,3 +84,5 @@ class Program:
     outputs: tuple[str, ...]
     stamps: int
     regions: tuple[Region, ...]
+    images: tuple[Input, ...] = ()
+    results: tuple[Output, ...] = ()

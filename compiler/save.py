@@ -1,25 +1,26 @@
-"""A program as one file: a JSON header and the memory image, nothing that executes on load."""
+"""A program as one file: a JSON header and the memory image, nothing that executes on load.
+
+The part `host` of the header says what a host must know that has nothing of the compiler: which
+registers' values the program fits, and how its inputs and outputs lie in memory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import zlib
 from pathlib import Path
 from typing import Any
 
+from tilewright.compiler.capabilities import capability_words
 from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.program import Placement, Program, Region
+from tilewright.compiler.program_file import ProgramFileError, damaged, join, read
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
-from tilewright.graph.ir import Op
+from tilewright.graph.ir import Input, Op, Output
 from tilewright.quant.formats import QFormat
 
-__all__ = ["FORMAT_VERSION", "load_program", "save_program"]
-
-MAGIC = b"TILEWRIGHT PROGRAM\n"
-FORMAT_VERSION = 2
+__all__ = ["load_program", "save_program"]
 
 
 def save_program(program: Program, path: str | Path) -> None:
@@ -31,10 +32,7 @@ def save_program(program: Program, path: str | Path) -> None:
         If the file cannot be written.
     """
     header = {
-        "version": FORMAT_VERSION,
         "target": dataclasses.asdict(program.target),
-        "image_bytes": len(program.image),
-        "image_crc32": zlib.crc32(program.image),
         "instructions": program.instructions,
         "count": program.count,
         "memory_bytes": program.memory_bytes,
@@ -43,10 +41,12 @@ def save_program(program: Program, path: str | Path) -> None:
         "outputs": program.outputs,
         "stamps": program.stamps,
         "regions": [dataclasses.asdict(r) | {"op": r.op.value} for r in program.regions],
+        "images": [dataclasses.asdict(item) for item in program.images],
+        "results": [dataclasses.asdict(item) for item in program.results],
+        "host": _for_host(program),
     }
-    data = MAGIC + json.dumps(header).encode() + b"\n" + program.image
     try:
-        Path(path).write_bytes(data)
+        Path(path).write_bytes(join(header, program.image))
     except OSError as error:
         raise TilewrightError(
             f"Program file {str(path)!r} cannot be written ({error.strerror}); choose another place"
@@ -64,6 +64,23 @@ def _placement(place: Placement) -> dict[str, Any]:
     }
 
 
+def _for_host(program: Program) -> dict[str, Any]:
+    ends = {name: program.tensors[name] for name in (*program.inputs, *program.outputs)}
+    return {
+        "identity": capability_words(program.target),
+        "instruction_bytes": INSTRUCTION_BYTES,
+        "tensors": {
+            name: {
+                "address": place.address,
+                "pixels": dataclasses.asdict(place.layout.pixels),
+                "bits": place.format.bits,
+                "frac": place.format.frac,
+            }
+            for name, place in ends.items()
+        },
+    }
+
+
 def load_program(path: str | Path) -> Program:
     """Read a program that `save_program` wrote.
 
@@ -73,39 +90,16 @@ def load_program(path: str | Path) -> Program:
         If the file cannot be read, is not a program, is damaged or of another version.
     """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise TilewrightError(
-            f"Program file {str(path)!r} cannot be read ({error.strerror}); "
-            "give a file that 'tilewright compile' wrote"
-        ) from None
-    if not data.startswith(MAGIC):
-        raise TilewrightError(
-            f"Program file {str(path)!r} is not a Tilewright program; "
-            "give a file that 'tilewright compile' wrote"
-        )
-    end = data.find(b"\n", len(MAGIC))
+        header, image = read(path)
+    except ProgramFileError as error:
+        raise TilewrightError(str(error)) from None
     try:
-        header = json.loads(data[len(MAGIC) : max(end, 0)])
-        version = header["version"]
-        if version == FORMAT_VERSION:
-            program = _program(header, data[end + 1 :])
+        return _program(header, image)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TilewrightError(
-            f"Program file {str(path)!r} is damaged ({type(error).__name__}: {error}); "
-            "compile the network again"
-        ) from None
-    if version != FORMAT_VERSION:
-        raise TilewrightError(
-            f"Program file {str(path)!r} has format version {version!r}, this Tilewright reads "
-            f"version {FORMAT_VERSION}; compile the network again"
-        )
-    return program
+        raise TilewrightError(str(damaged(path, error))) from None
 
 
 def _program(header: dict[str, Any], image: bytes) -> Program:
-    if (len(image), zlib.crc32(image)) != (header["image_bytes"], header["image_crc32"]):
-        raise ValueError("its memory image is incomplete or altered")
     target = Target(**header["target"])
     program = Program(
         target=target,
@@ -118,6 +112,8 @@ def _program(header: dict[str, Any], image: bytes) -> Program:
         outputs=tuple(header["outputs"]),
         stamps=header["stamps"],
         regions=tuple(Region(**(item | {"op": Op(item["op"])})) for item in header["regions"]),
+        images=tuple(Input(**_with_tuples(item)) for item in header["images"]),
+        results=tuple(Output(**_with_tuples(item)) for item in header["results"]),
     )
     code_end = program.instructions + program.count * INSTRUCTION_BYTES
     if not 0 <= program.instructions <= code_end <= len(image) <= program.memory_bytes:
@@ -129,6 +125,10 @@ def _program(header: dict[str, Any], image: bytes) -> Program:
         if name not in program.tensors:
             raise ValueError(f"tensor {name!r} is missing")
     return program
+
+
+def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in item.items()}
 
 
 def _tensor(item: dict[str, Any], target: Target) -> Placement:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -12,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import TilewrightError
+from tilewright.graph.host_side import apply_host_ops, as_channels_first
 from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Pool
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["apply_host_ops", "as_feature_maps", "run_float", "run_outputs"]
+__all__ = ["as_feature_maps", "run_float", "run_outputs"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,12 +33,9 @@ def as_feature_maps(spec: Input, data: npt.NDArray[Any]) -> Floats:
     """
     channels, height, width = spec.shape
     array = np.asarray(data, np.float32)
-    if spec.layout == "nhwc" and array.shape[1:] == (height, width, channels):
-        return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
-    if array.shape[1:] == spec.shape:
-        return array
-    if spec.layout == "flat" and array.ndim > 1 and np.prod(array.shape[1:]) == np.prod(spec.shape):
-        return array.reshape(-1, *spec.shape)
+    found = as_channels_first(array, spec.shape, spec.layout)
+    if found is not None:
+        return found.astype(np.float32, copy=False)
     wanted = {"nhwc": ["N", height, width, channels]}.get(spec.layout, ["N", *spec.shape])
     raise TilewrightError(
         f"Data for input {spec.name!r} has shape {list(array.shape)}, {wanted} is needed."
@@ -91,22 +88,6 @@ def run_outputs(graph: Graph, inputs: Mapping[str, Floats], *, host: bool = True
         shaped = tensor.reshape(tensor.shape[0], *output.shape)
         results[output.name] = apply_host_ops(shaped, output.host_ops) if host else shaped
     return results
-
-
-def apply_host_ops(data: Floats, host_ops: Collection[str]) -> Floats:
-    """Apply the operators of `Output.host_ops` to [N, ...]; axes count the batch as axis 0."""
-    for operation in host_ops:
-        found = re.fullmatch(r"(\w+)\((?:axes=([\d,]+))?\)", operation)
-        assert found is not None, operation
-        if found[1] == "Sigmoid":
-            data = (0.5 * (1.0 + np.tanh(0.5 * data.astype(np.float64)))).astype(np.float32)
-            continue
-        axes = tuple(int(axis) for axis in found[2].split(","))
-        shifted = data.astype(np.float64) - data.max(axis=axes, keepdims=True)
-        logs = shifted - np.log(np.exp(shifted).sum(axis=axes, keepdims=True))
-        assert found[1] in ("Softmax", "LogSoftmax"), operation
-        data = (np.exp(logs) if found[1] == "Softmax" else logs).astype(np.float32)
-    return data
 
 
 def _torch() -> Any:

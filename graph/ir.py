@@ -209,7 +209,7 @@ class Output:
 
     `shape` is without the batch; its values are in the order of the tensor's (C, H, W). `host_ops`
     are as "Softmax(axes=1)", "LogSoftmax(axes=1)" (axis 0 is the batch) or "Sigmoid()", applied by
-    `graph.execute.apply_host_ops`.
+    `graph.host_side.apply_host_ops`.
     """
 
     name: str

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import TilewrightError
+from tilewright.graph.host_side import normalized
 from tilewright.graph.ir import Graph, Input
 
 __all__ = ["check_data", "normalize"]
@@ -68,6 +69,4 @@ def _check_input(spec: Input, data: Mapping[str, npt.NDArray[np.generic]], what:
 
 def normalize(spec: Input, raw: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """What the network sees of `raw` [N, C, H, W]: (raw - mean) * scale, in float32."""
-    mean = np.asarray(spec.mean, np.float64).reshape(-1, 1, 1)
-    scale = np.asarray(spec.scale, np.float64).reshape(-1, 1, 1)
-    return ((raw.astype(np.float64) - mean) * scale).astype(np.float32)
+    return normalized(raw, spec.mean, spec.scale)

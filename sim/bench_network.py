@@ -14,8 +14,9 @@ from typing import Any
 import cocotb
 from cocotb.triggers import ValueChange
 
-from tilewright.compiler.capabilities import IDENTITY, check_accelerator
-from tilewright.compiler.diagnosis import DIAGNOSTIC, describe_activity
+from tilewright.compiler.capabilities import check_accelerator
+from tilewright.compiler.faults import DIAGNOSTIC, describe_activity
+from tilewright.compiler.fit import IDENTITY
 from tilewright.compiler.registers import REGISTERS, offset
 from tilewright.compiler.target import Target
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import TilewrightError
+from tilewright.graph.host_side import as_channels_first
 from tilewright.graph.ir import Graph, Input
 from tilewright.quant.data import check_data
 
@@ -129,14 +129,10 @@ def _from_mapping(arrays: dict[str, Array], graph: Graph, what: str) -> Data:
 
 def _as_maps(spec: Input | None, array: Array) -> Array:
     """[N, C, H, W] from the layout in which the user's model takes its images."""
-    if spec is None or spec.layout == "nchw" or array.ndim < 2:
+    if spec is None:
         return array
-    channels, height, width = spec.shape
-    if spec.layout == "nhwc" and array.shape[1:] == (height, width, channels):
-        return array.transpose(0, 3, 1, 2)
-    if spec.layout == "flat" and math.prod(array.shape[1:]) == channels * height * width:
-        return array.reshape(-1, *spec.shape)
-    return array
+    found = as_channels_first(array, spec.shape, spec.layout)
+    return array if found is None else found
 
 
 def _from_batches(batches: Iterable[Any], what: str) -> dict[str, Array]:

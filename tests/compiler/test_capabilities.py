@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tilewright.compiler.capabilities import (
-    CAPABILITIES,
     capability_words,
     check_accelerator,
     check_target,
     program_fingerprint,
 )
+from tilewright.compiler.fit import CAPABILITIES
 from tilewright.compiler.registers import REGISTERS
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError

@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 from targets import TINY
 
-from tilewright.compiler.diagnosis import DIAGNOSTIC, describe_activity, describe_fault
+from tilewright.compiler.diagnosis import describe_fault
+from tilewright.compiler.faults import DIAGNOSTIC, describe_activity
 from tilewright.compiler.isa import FIELDS, INSTRUCTION_BYTES, Opcode
 from tilewright.compiler.legal import RULES, UNKNOWN_OPCODE, broken_rule
 from tilewright.compiler.lower import compile_network

@@ -7,7 +7,8 @@ import pytest
 
 from tilewright.compiler.listing import instructions, listing
 from tilewright.compiler.lower import compile_network
-from tilewright.compiler.save import MAGIC, load_program, save_program
+from tilewright.compiler.program_file import MAGIC, join
+from tilewright.compiler.save import load_program, save_program
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.sim.random_layers import random_network
@@ -46,8 +47,17 @@ def test_a_changed_byte_is_refused(program, tmp_path):
 
 
 def test_another_format_version_is_refused(tmp_path):
-    (tmp_path / "net.twp").write_bytes(MAGIC + json.dumps({"version": 99}).encode() + b"\n")
-    with pytest.raises(TilewrightError, match="format version 99"):
+    for found in (MAGIC + json.dumps({"version": 99}).encode() + b"\n", join({"version": 99}, b"")):
+        (tmp_path / "net.twp").write_bytes(found)
+        with pytest.raises(TilewrightError, match="format version 99"):
+            load_program(tmp_path / "net.twp")
+
+
+def test_a_changed_byte_of_the_header_is_refused(program, tmp_path):
+    save_program(program, tmp_path / "net.twp")
+    data = (tmp_path / "net.twp").read_bytes()
+    (tmp_path / "net.twp").write_bytes(data.replace(b'"rows": 4', b'"rows": 5'))
+    with pytest.raises(TilewrightError, match="its header is altered"):
         load_program(tmp_path / "net.twp")
 
 

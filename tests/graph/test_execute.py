@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilewright.errors import TilewrightError
-from tilewright.graph.execute import apply_host_ops, as_feature_maps, run_float, run_outputs
+from tilewright.graph.execute import as_feature_maps, run_float, run_outputs
+from tilewright.graph.host_side import apply_host_ops
 from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output, Pool
 
 RNG = np.random.default_rng(5)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from simulators import need
 from targets import TINY
 
-from tilewright.compiler.diagnosis import describe_fault, fault_fields
+from tilewright.compiler.diagnosis import describe_fault
+from tilewright.compiler.faults import fault_fields
 from tilewright.compiler.isa import FIELDS, INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode, encode
 from tilewright.compiler.lower import compile_network
 from tilewright.compiler.program import Program

@@ -1,0 +1,1 @@
+../../graph/host_side.py
