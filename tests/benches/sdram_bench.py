@@ -37,9 +37,10 @@ class SdramBoard(wiring.Component):
         chip: SdramTiming | None = None,
         read_latency: int | None = None,
         parameters: Mapping[str, int] | None = None,
+        late: bool = False,
     ) -> None:
         self._controller = SdramController(timing, data_bytes, read_latency=read_latency)
-        self._chip = SdramChip(chip or timing, parameters)
+        self._chip = SdramChip(chip or timing, parameters, late=late)
         super().__init__(
             {
                 "bus": In(axi4(data_bytes)),

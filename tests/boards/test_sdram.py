@@ -60,6 +60,14 @@ def test_data_are_kept_and_streams_get_nine_tenths_of_the_pins(
     assert all(result["compared"] >= 800 * data_bytes for result in random)
 
 
+def test_the_late_clock_of_the_boards_takes_a_cycle_less(tmp_path: Path) -> None:
+    need("icarus")
+    timing = small(MT48LC16M16A2_75.at(50))
+    board = SdramBoard(timing, 2, late=True, read_latency=timing.cas + 1)
+    (result,) = play_sdram(board, 2, 50, [RANDOM | {"outside": 0}], tmp_path)
+    assert result["compared"] > 100
+
+
 def test_a_controller_for_a_faster_chip_is_caught(tmp_path: Path) -> None:
     need("icarus")
     timing = small(MT48LC16M16A2_75)

@@ -1,0 +1,137 @@
+"""Bitstreams of all boards, with tools from PyPI alone, and what three networks reach on each.
+
+Each board is synthesized, placed, routed and packed; what is in the user's cache already is not made
+anew. A board whose design does not fit or meets no clock keeps its record from before, the reason is
+printed and the exit code is 1. Frames per second are the cycle model's at the board's clock, with the
+board's memory; a network that does not fit into that has none.
+
+    python benchmarks/boards.py                       # all
+    python benchmarks/boards.py --board icepi-zero    # the other boards' records stay
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from measuring import RESULTS, missing, save
+
+from tilewright.boards.board import Board
+from tilewright.boards.cycles import predict_board_cycles
+from tilewright.boards.flow import Bitstream, build_bitstream
+from tilewright.boards.registry import BOARDS
+from tilewright.boards.tools import versions
+from tilewright.errors import TilewrightError
+from tilewright.outputs import to_json
+from tilewright.quant.fixed import FixedGraph
+from tilewright.simulation import cache_folder
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+__all__ = ["measure", "networks"]
+
+CALIBRATION = 16
+
+
+def networks() -> dict[str, FixedGraph]:
+    """Three small networks, quantized to 8 bits: cycles depend on their shapes alone."""
+    import fashion
+    import numpy as np
+    from digits import network, package_folder, read_digits
+
+    import tilewright
+
+    images = read_digits()[0][:CALIBRATION]
+    blank = np.zeros((1, 1, 28, 28), np.float32)
+    mnist = package_folder("qonnx") / "data" / "onnx" / "mnist-conv" / "model.onnx"
+    graphs = [
+        tilewright.load(network(), blank, name="digits", scale=[1 / 255]),
+        tilewright.load(mnist, name="mnist-8", scale=[1 / 255]),
+        tilewright.load(
+            fashion.network("residual"), blank, name="fashion-residual", scale=[1 / 255]
+        ),
+    ]
+    return {graph.name: tilewright.quantize(graph, images).fixed for graph in graphs}
+
+
+def measure(board: Board, made: Bitstream, fixed: dict[str, FixedGraph]) -> dict[str, Any]:
+    """The record of a board."""
+    target, route = board.target, made.route
+    speed = {name: _speed(board, graph) for name, graph in fixed.items()}
+    peak = 2 * target.rows * target.cols * target.clock_mhz / 1000
+    counts = {what: route.count(board.family, what) for what in ("lut", "ff", "dsp", "bram")}
+    return {
+        "board": board.name,
+        "part": board.part,
+        "rows": target.rows,
+        "cols": target.cols,
+        "weight_bits": target.weight_bits,
+        "target_mhz": target.clock_mhz,
+        "fmax_mhz": route.fmax_mhz,
+        **counts,
+        "bitstream_bytes": made.path.stat().st_size,
+        "peak_gops": round(peak, 3),
+        "peak_gops_per_dsp": round(peak / counts["dsp"], 4) if counts["dsp"] else None,
+        "fps": {name: found and round(found[0], 1) for name, found in speed.items()},
+        "gops": {name: found and round(found[1], 3) for name, found in speed.items()},
+        "seed": route.seed,
+        "slowest_path": route.path,
+    }
+
+
+def _speed(board: Board, fixed: FixedGraph) -> tuple[float, float] | None:
+    """Images, and useful 10**9 operations, a second; None if the board has too little memory."""
+    import tilewright
+
+    program = tilewright.compile(fixed, board.target, keep=False).program
+    if program.memory_bytes > board.memory.size:
+        return None
+    fps = board.target.clock_mhz * 1e6 / predict_board_cycles(board, program).cycles
+    return fps, 2 * sum(region.macs for region in program.regions) * fps / 1e9
+
+
+def main() -> int:
+    """Build what is asked for; 1 if a board could not be built."""
+    parser = argparse.ArgumentParser(description="Bitstreams of all boards")
+    parser.add_argument("--board", action="append", choices=BOARDS, help="only this one")
+    options = parser.parse_args()
+    reason = missing("amaranth_boards", "torch", "qonnx")
+    if reason:
+        print(f"boards skipped: {reason}")
+        return 0
+    failed, fixed = False, networks()
+    for name in options.board or list(BOARDS):
+        board = BOARDS[name]
+        print(f"{name}: {board.target.rows}x{board.target.cols}", flush=True)
+        try:
+            made = build_bitstream(board, cache_folder(), lambda d, t, text: print(f"  {text}"))
+        except TilewrightError as error:
+            print(f"  {error}", flush=True)
+            failed = True
+            continue
+        record = measure(board, made, fixed)
+        print(f"  {record['fmax_mhz']:g} MHz, {board.target.clock_mhz:g} asked", flush=True)
+        _save(board, record)
+    return int(failed)
+
+
+def _save(board: Board, record: dict[str, Any]) -> None:
+    """Put the record into the results in the place of the same array's, and how it was made beside."""
+    path = RESULTS / "boards.json"
+    size = ("board", "rows", "cols")
+    others = [
+        one for one in json.loads(path.read_text("utf-8")) if any(one[k] != record[k] for k in size)
+    ]
+    order = list(BOARDS)
+    records = sorted([*others, record], key=lambda one: (order.index(one["board"]), one["rows"]))
+    path.write_text(to_json(records), "utf-8")
+    context = {"target": dataclasses.asdict(board.target), "reason": board.reason}
+    save(f"boards/{board.name}", context, tuple(versions(board.family)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The subcommands about boards: what they write, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilewright import board_commands
+from tilewright.boards.flow import Bitstream
+from tilewright.boards.registry import BOARDS
+from tilewright.boards.routing import Route
+from tilewright.cli import main
+from tilewright.compiler.save import load_program
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=5):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv = nn.Conv2d(2, width, 3, padding=1)
+        self.fc = nn.Linear(width * 16, 3)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(nn.functional.relu(self.conv(x)), 2)
+        return self.fc(x.flatten(1))
+
+model = Net()
+large = Net(400)
+"""
+BOARD = BOARDS["icepi-zero"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Working directory with net.py and data.npz."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    images = np.random.default_rng(0).normal(size=(4, 2, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=images)
+    return tmp_path
+
+
+def run_json(capsys, *arguments):
+    code = main([*arguments, "--json", "--quiet"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def refused(capsys, *arguments):
+    """The message of a command that must end with exit code 2 and say one thing."""
+    assert main([*arguments, "--quiet"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("tilewright: ") and "Traceback" not in err
+    return err
+
+
+def build(*more):
+    return (
+        "build",
+        "net.py:model",
+        "--data",
+        "data.npz",
+        "--board",
+        BOARD.name,
+        "-o",
+        "out",
+        *more,
+    )
+
+
+def test_boards_are_listed_with_what_was_proven(capsys):
+    code, found = run_json(capsys, "boards")
+    assert code == 0 and set(found) == set(BOARDS)
+    assert found[BOARD.name]["target"]["rows"] == BOARD.target.rows
+    assert main(["boards"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in BOARDS) and "Mbaud" in out
+
+
+def test_a_new_network_for_a_board_needs_no_bitstream(folder, capsys, monkeypatch):
+    monkeypatch.setattr(board_commands, "_bitstream", None)
+    code, found = run_json(capsys, *build("--no-bitstream"))
+    assert code == 0 and found["bitstream"] is None
+    assert found["fps"] == pytest.approx(BOARD.target.clock_mhz * 1e6 / found["cycles"], abs=0.01)
+    assert load_program("out/program.twp").target == BOARD.target
+    assert json.loads(Path("out/board.json").read_text()) == found
+
+
+def test_the_bitstream_stands_beside_the_program_with_its_clock(folder, capsys, monkeypatch):
+    path = folder / "top.bit"
+    path.write_bytes(b"bits")
+    route = Route(
+        seed=1,
+        fmax_mhz=61.0,
+        met=True,
+        used={"LUT": 7},
+        available={"LUT": 9},
+        path="from a to b",
+        path_ns=16.4,
+    )
+    made = Bitstream(path=path, route=route, tried=())
+    monkeypatch.setattr(board_commands, "_bitstream", lambda board, progress: made)
+    assert main([*build("--quiet")]) == 0
+    out = capsys.readouterr().out
+    assert "Routed at 61 MHz, 50 needed; slowest path from a to b" in out
+    assert Path("out", f"{BOARD.name}.bit").read_bytes() == b"bits"
+    found = json.loads(Path("out/board.json").read_text())
+    assert found["bitstream"]["cells"] == {"LUT": {"used": 7, "available": 9}}
+
+
+def test_a_network_larger_than_the_memory_is_refused(folder, capsys, monkeypatch):
+    err = refused(
+        capsys, *("build", "net.py:large", "-c", "data.npz", "--board", "tang-primer-20k"),
+        *("--no-bitstream", "--rounding", "nearest"),
+    )  # fmt: skip
+    assert "has 65,536 bytes of memory, the network needs " in err
+    assert not Path("build").exists()
+
+
+def test_options_that_exclude_each_other_are_refused(folder, capsys):
+    assert "exclude each other" in refused(capsys, *build("--target", "tiny"))
+    arguments = ("build", "net.py:model", "--data", "data.npz", "--no-bitstream")
+    assert "needs --board" in refused(capsys, *arguments)
+
+
+def test_an_unknown_board_is_refused(capsys):
+    assert "did you mean 'ulx3s-85f'" in refused(capsys, "program", "--board", "ulx3s85f")
+
+
+def test_a_bitstream_that_is_missing_is_refused(capsys):
+    err = refused(capsys, "program", "--board", BOARD.name, "--bitstream", "nothing.bit")
+    assert "nothing.bit: there is no such bitstream" in err
