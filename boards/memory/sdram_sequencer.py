@@ -226,7 +226,8 @@ class SdramSequencer(wiring.Component):
                 & (self._wait == 0)
                 & (~self._current_valid | done)
             ),
-            self.i.ready.eq(~self._next_valid | move),
+            # Not in the cycle of `move`: it would make one long way from the chip's timing to the bus.
+            self.i.ready.eq(~self._next_valid),
         ]
         with m.If(done):
             m.d.sync += self._current_valid.eq(0)
@@ -235,6 +236,7 @@ class SdramSequencer(wiring.Component):
                 self._current_valid.eq(1),
                 self._current.eq(self._next),
                 self._current_write.eq(self._next_write),
+                self._next_valid.eq(0),
             ]
         with m.If(self.i.ready):
             m.d.sync += [

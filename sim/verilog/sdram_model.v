@@ -57,7 +57,7 @@ module sdram_model #(
     reg [ROW_BITS-1:0] row [0:3];
 
     // When what happened last, and whether ever.
-    reg [63:0] now, before, active_at [0:3], precharge_at [0:3], written_at [0:3];
+    reg [63:0] now, last_edge, active_at [0:3], precharge_at [0:3], written_at [0:3];
     reg [63:0] any_active_at, refresh_at, mode_clock, clock, owed_from;
     reg [3:0] was_active, was_precharged, was_written;
     reg any_active, was_refreshed, was_mode;
@@ -87,7 +87,7 @@ module sdram_model #(
     initial begin
         stage = 0; opened = 0; failed = 0; failure = 0; clock = 0;
         was_active = 0; was_precharged = 0; was_written = 0; any_active = 0; was_refreshed = 0;
-        was_mode = 0; early_refreshes = 0; running = 0; pipe_valid = 0; dq_drive = 0; before = 0;
+        was_mode = 0; early_refreshes = 0; running = 0; pipe_valid = 0; dq_drive = 0; last_edge = 0;
         out_valid = 0; drove_before = 0; mask_before = 0; cas_latency = 2; burst = 1; left = 0; writing = 0;
         owed_from = 0;
     end
@@ -172,7 +172,7 @@ module sdram_model #(
             if (a[6:4] != 2 && a[6:4] != 3) fail("the mode's CAS latency is neither 2 nor 3");
             if (a[3:0] > 3) fail("the mode's burst is not sequential of 1 to 8");
             if (a[ADDRESS_BITS-1:7] != 0 || ba != 0) fail("the mode has reserved bits");
-            if (before != 0 && now - before < (a[6:4] == 2 ? T_CK2 : T_CK3))
+            if (last_edge != 0 && now - last_edge < (a[6:4] == 2 ? T_CK2 : T_CK3))
                 fail("tCK: the clock is too fast for the CAS latency");
             cas_latency = a[6:4];
             burst = 1 << a[1:0];
@@ -236,7 +236,7 @@ module sdram_model #(
         if (dq_oe && (dq_drive || drove_before)) fail("both sides drive the data pins");
         drove_before = dq_drive;
         mask_before = dqm;
-        before = now;
+        last_edge = now;
     end
 
     // The data pins, a while after the edge.

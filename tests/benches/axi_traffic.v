@@ -20,7 +20,8 @@ module axi_traffic #(
     input [31:0] cfg_writes,
     input [8:0] cfg_beats,           // of the longest burst
     input cfg_fixed,                 // all bursts are that long
-    input cfg_sequential,            // addresses follow each other in each stream
+    input cfg_sequential,            // addresses follow each other in each stream; with reads
+                                     // too, those of writes begin in the middle of its part
     input [31:0] cfg_streams,        // streams that take turns; each has its part of the span
     input [31:0] cfg_span,
     input [31:0] cfg_base,
@@ -102,9 +103,9 @@ module axi_traffic #(
         end
     endtask
 
-    function [31:0] address(input [31:0] within);
-        address = cfg_base + ((((within >> 12) * cfg_spread) & cfg_page_mask) << 12)
-            + (within & 4095);
+    function [31:0] address(input [31:0] at_offset);
+        address = cfg_base + ((((at_offset >> 12) * cfg_spread) & cfg_page_mask) << 12)
+            + (at_offset & 4095);
     endfunction
 
     // Choose the next burst of a direction: offset, beats, outside.
@@ -252,7 +253,7 @@ module axi_traffic #(
             part = cfg_span / cfg_streams;
             for (at = 0; at < cfg_streams; at = at + 1) begin
                 read_at[at] = at * part;
-                write_at[at] = at * part;
+                write_at[at] = at * part + (cfg_reads != 0 ? part / 2 : 0);
             end
             read_stream = 0;
             write_stream = 0;
