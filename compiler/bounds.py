@@ -10,10 +10,12 @@ that the program's instructions move, itself included.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tilewright.compiler.geometry import Packing
+from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode
+from tilewright.compiler.joint import joint_groups
 from tilewright.compiler.listing import instructions
 from tilewright.compiler.matrices import area_runs
 from tilewright.compiler.packing import packings
@@ -114,13 +116,21 @@ def mapping_slots(work: LayerWork) -> int:
     """Fewest multiply-accumulate slots that a layer's weight tiles take, each accumulator once."""
     cells = work.target.rows * work.target.cols
     return cells * sum(
-        min(_cycles(work, area, packing) for packing in packings(work, area)) for area in work.areas
+        min(_cycles(work, area, *form) for form in _forms(work, area)) for area in work.areas
     )
 
 
-def _cycles(work: LayerWork, area: Area, packing: Packing) -> int:
+def _forms(work: LayerWork, area: Area) -> Iterator[tuple[Packing, int]]:
+    """Packings and numbers of channel blocks that share tiles, as far as they need few tiles."""
+    for packing in packings(work, area):
+        yield packing, 0
+    for joint in joint_groups(work, area.sources[0])[-1:]:
+        yield PLAIN, joint
+
+
+def _cycles(work: LayerWork, area: Area, packing: Packing, joint: int) -> int:
     """Cycles of an area: its weight tiles, each for all its words of accumulators."""
-    tiles = sum(run.tiles for column in area_runs(work, area, packing) for run in column)
+    tiles = sum(run.tiles for column in area_runs(work, area, packing, joint) for run in column)
     words = 1
     for axis, (windows, (first, last)) in enumerate(
         ((area.row_windows, area.rows), (area.col_windows, area.cols))

@@ -47,17 +47,18 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Channel blocks [first, last) of a source's rectangle, loaded together."""
+    """Channel blocks [first, last) of a source's rectangle, loaded together, `block_words` apart."""
 
     source: int
     first: int
     last: int
     rect: Rectangle
+    block_words: int
 
     @property
     def words(self) -> int:
         """Bank words."""
-        return (self.last - self.first) * self.rect.words
+        return (self.last - self.first) * self.block_words
 
 
 def rectangle(
@@ -88,14 +89,17 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
     blocks = group.last - group.first
     left, right = _clip(rect.left, rect.right, rect.real_width)
     if left == right:
-        return _zeros(machine, base, rect, blocks)
+        if group.block_words == rect.words:
+            return _zeros(machine, base, rect, group.words)
+        starts = range(base, base + group.words, group.block_words)
+        return [index for at in starts for index in _zeros(machine, at, rect, rect.words)]
     if rect.packing is not PLAIN:
         return [
             _load_phase(machine, source, group, base, block, row)
             for block in range(group.first, group.last)
             for row in range(rect.packing.rows)
         ]
-    whole = first == rect.top and last == rect.bottom
+    whole = first == rect.top and last == rect.bottom and group.block_words == rect.words
     if whole and blocks > 1 and (last - first == 1 or last - first == rect.height):
         pitch = layout.block_bytes if last - first == 1 else layout.pitch
         rows = (last - first) * blocks
@@ -105,7 +109,7 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
             machine,
             source,
             group,
-            base + (block - group.first) * rect.words,
+            base + (block - group.first) * group.block_words,
             block,
             (first, last - first),
             layout.pitch,
@@ -124,7 +128,7 @@ def _load_phase(
     rows = np.arange(rect.top + row, rect.bottom, step)
     real = rows[(rows >= 0) & (rows < rect.height)]
     left, right = _clip(rect.left, rect.right, rect.real_width)
-    base += (block - group.first) * rect.words
+    base += (block - group.first) * group.block_words
     needs = [int(machine.bank_user[base : base + rect.words].max())]
     address = 0
     if len(real):
@@ -152,10 +156,10 @@ def _load_phase(
     )
 
 
-def _zeros(machine: Machine, base: int, rect: Rectangle, blocks: int) -> list[int]:
-    """LOADs of blocks that lie wholly beside the map."""
+def _zeros(machine: Machine, base: int, rect: Rectangle, count: int) -> list[int]:
+    """LOADs of `count` words, in whole rows, that lie wholly beside the map."""
     result = []
-    end = base + blocks * rect.words
+    end = base + count
     while base < end:
         height = min((end - base) // rect.width, MAX_PAD)
         words = height * rect.width

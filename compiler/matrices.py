@@ -7,12 +7,13 @@ that no partial sum exceeds the bound that `quant/accumulator.py` proves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler.geometry import PLAIN, Packing
+from tilewright.compiler.joint import joint_terms, joint_tiles, weight_block
 from tilewright.compiler.packing import packed_runs
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run, Source
@@ -26,8 +27,14 @@ MAX_REPEATS = 1 << 12
 """Most tiles into which a constant that exceeds the weight range is split."""
 
 
-def area_runs(work: LayerWork, area: Area, packing: Packing = PLAIN) -> tuple[tuple[Run, ...], ...]:
-    """Runs of each column tile, in the order in which they are accumulated."""
+def area_runs(
+    work: LayerWork, area: Area, packing: Packing = PLAIN, joint: int = 0
+) -> tuple[tuple[Run, ...], ...]:
+    """Runs of each column tile, in the order in which they are accumulated.
+
+    With `joint`, the terms of a convolution that are not zero share tiles across so many channel
+    blocks; without, each term has its place, zero or not.
+    """
     if packing is not PLAIN:
         return packed_runs(work, area, packing)
     dense = _dense_parts(work) if area.sources[0].dense else []
@@ -37,7 +44,8 @@ def area_runs(work: LayerWork, area: Area, packing: Packing = PLAIN) -> tuple[tu
         gathered: list[Run] = []
         for s, source in enumerate(area.sources):
             if source.dense:
-                for run in _dense_runs(work, source, j, dense):
+                find = _joint_runs if joint else _dense_runs
+                for run in find(work, source, j, dense, joint):
                     (gathered if run.gather else affine).append(run)
             else:
                 affine.extend(_diagonal_runs(work, area, s, j))
@@ -103,17 +111,11 @@ def _repeats(work: LayerWork, low: int, high: int, largest: int) -> int:
     return repeats
 
 
-def _main_shift(work: LayerWork) -> IntArray:
-    """Left shift of the products of each output channel of a convolution."""
-    shift: IntArray = work.fixed.acc_frac - work.fixed.weight_frac - work.fracs[0]
-    return shift
-
-
 def _dense_parts(work: LayerWork) -> list[_Part]:
     """Runs that a convolution's weights take."""
     weight = work.fixed.weight
     assert weight is not None
-    shift = _main_shift(work)
+    shift = work.main_shift
     assert (shift >= 0).all(), f"{work.name}: accumulator coarser than the products"
     if not shift.any():
         return [_Part(False, 1, _container(work.fixed.weight_bits, work.target))]
@@ -126,7 +128,25 @@ def _channels(work: LayerWork, j: int) -> IntArray:
     return used
 
 
-def _dense_runs(work: LayerWork, source: Source, j: int, parts: list[_Part]) -> list[Run]:
+def _joint_runs(
+    work: LayerWork, source: Source, j: int, parts: list[_Part], joint: int
+) -> list[Run]:
+    """Runs over `joint` channel blocks each; at least one, so that accumulators are written."""
+    blocks = source.blocks(work.target)
+    spans = [(first, min(first + joint, blocks)) for first in range(0, blocks, joint)]
+    counts = [len(joint_terms(work, source, j, *span)) for span in spans]
+    counts[0] = counts[0] or int(not any(counts))
+    return [
+        replace(_run(0, *span, gather=True, part=part, tiles=count), joint=True)
+        for part in parts
+        for span, count in zip(spans, counts, strict=True)
+        if count
+    ]
+
+
+def _dense_runs(
+    work: LayerWork, source: Source, j: int, parts: list[_Part], joint: int = 0
+) -> list[Run]:
     assert work.fixed.layer.conv is not None
     channels, rows = source.shape[0], work.target.rows
     groups = work.fixed.layer.conv.groups
@@ -213,11 +233,13 @@ def run_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
     source = area.sources[run.source]
     if not source.dense:
         tiles = _diagonal_tiles(work, area, j, run)
+    elif run.joint:
+        tiles = joint_tiles(work, source, j, run)
     elif run.gather:
         tiles = _gathered_tiles(work, source, j, run)
     else:
         tiles = _affine_tiles(work, source, j, run)
-    if source.dense and not _main_shift(work).any():
+    if source.dense and not work.main_shift.any():
         return tiles
     high = _high(tiles, work.target)
     tiles = high if run.shift else tiles - (high << work.target.sum_shift)
@@ -237,34 +259,9 @@ def _split(tiles: IntArray, repeats: int, low: int, high: int) -> IntArray:
     return result.reshape(-1, *tiles.shape[1:])
 
 
-def _weight_block(work: LayerWork, source: Source, j: int, first: int, last: int) -> IntArray:
-    """Weights [C, input channels of blocks first..last, kh, kw] of column tile `j`, scaled."""
-    fixed, rows = work.fixed, work.target.rows
-    assert fixed.weight is not None and fixed.layer.conv is not None
-    columns = work.columns[j]
-    out = np.maximum(columns, 0)
-    start, stop = first * rows, min(last * rows, source.shape[0])
-    kernel = fixed.weight.shape[2:]
-    block = np.zeros((len(columns), (last - first) * rows, *kernel), np.int64)
-    if fixed.layer.conv.groups == 1:
-        block[:, : stop - start] = fixed.weight[out, start:stop]
-    else:
-        per_group = fixed.weight.shape[1]
-        outputs = work.shape[0] // fixed.layer.conv.groups
-        for c, channel in enumerate(out):
-            lo = max(int(channel) // outputs * per_group, start)
-            base = int(channel) // outputs * per_group
-            hi = min(base + per_group, stop)
-            if lo < hi:
-                block[c, lo - start : hi - start] = fixed.weight[channel, lo - base : hi - base]
-    block[columns < 0] = 0
-    shift = _main_shift(work)[out]
-    return block << shift[:, None, None, None] if shift.any() else block
-
-
 def _affine_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArray:
     rows, cols = work.target.rows, work.target.cols
-    block = _weight_block(work, source, j, run.first, run.last)
+    block = weight_block(work, source, j, run.first, run.last)
     block = block.reshape(cols, run.last - run.first, rows, *block.shape[2:])
     return block.transpose(1, 3, 4, 2, 0).reshape(-1, rows, cols)
 
@@ -273,7 +270,7 @@ def _gathered_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArr
     rows, cols = work.target.rows, work.target.cols
     copies = _copies(source)
     ragged = source.shape[0] - run.first * rows
-    block = _weight_block(work, source, j, run.first, run.last)[:, :ragged]
+    block = weight_block(work, source, j, run.first, run.last)[:, :ragged]
     block = block.reshape(cols, ragged, -1)
     count = run.tiles_per_block // run.repeats
     padded = np.zeros((cols, ragged, count * copies), np.int64)

@@ -74,7 +74,7 @@ def schedule_layer(
     bounds = []
     for area in work.areas:
         plan = planner(work, area)
-        runs = area_runs(work, area, plan.packing)
+        runs = area_runs(work, area, plan.packing, plan.group if plan.joint else 0)
         bounds.append((plan.cycles, plan.bound))
         steps = []
         for step in _steps(work, area, plan, runs, fills):
@@ -94,15 +94,22 @@ def _steps(
         for rows in ranges(*area.rows, plan.macro[0], units[0])
         for cols in ranges(*area.cols, plan.macro[1], units[1])
     ]
-    for macro_rows, macro_cols in macros:
-        rects = _rectangles(work, area, plan.packing, macro_rows, macro_cols)
+    all_rects = [_rectangles(work, area, plan.packing, *macro) for macro in macros]
+    # The offsets of joint tiles hold the distance between blocks: one for all macro tiles, so that
+    # one weight stream serves them all.
+    common = max(rects[0].words for rects in all_rects) if plan.joint else None
+    for (macro_rows, macro_cols), rects in zip(macros, all_rects, strict=True):
+        block_words = [rect.words for rect in rects]
+        block_words[0] = common or block_words[0]
         groups: dict[object, Group] = {}
         for columns in ranges(0, len(runs), plan.columns):
             for rows in ranges(*macro_rows, plan.fill[0], units[0]):
                 for cols in ranges(*macro_cols, plan.fill[1], units[1]):
                     fills = _fills(work.target, area, plan, number, columns, rows, cols)
                     number += len(fills)
-                    yield from _batch_steps(plan, fills, runs, rects, groups, work.target)
+                    yield from _batch_steps(
+                        plan, fills, runs, rects, block_words, groups, work.target
+                    )
 
 
 def _fills(
@@ -137,6 +144,7 @@ def _batch_steps(
     fills: list[Fill],
     runs: tuple[tuple[Run, ...], ...],
     rects: list[Rectangle],
+    block_words: list[int],
     groups: dict[object, Group],
     target: Target,
 ) -> Iterator[Step]:
@@ -158,7 +166,8 @@ def _batch_steps(
                 if plan.resident:
                     blocks = fill.area.sources[run.source].blocks(target)
                     low, high = q * plan.group, min((q + 1) * plan.group, blocks)
-                groups[key] = Group(run.source, low, high, rects[run.source])
+                s = run.source
+                groups[key] = Group(s, low, high, rects[s], block_words[s])
             yield Step(
                 fill=fill,
                 run=run,
@@ -279,10 +288,10 @@ class _AreaSchedule:
         machine, work, fill = self.machine, self.work, step.fill
         source, rect = self.area.sources[step.run.source], step.group.rect
         if step.segment is not None:
-            self._weights(fill.column, step.segment, rect.width)
+            self._weights(fill.column, step.segment, step.group)
         base = self.place[id(step.group)]
         walk = _pixel_walk(fill, source, rect, work.target)
-        start = base + (step.first - step.group.first) * rect.words + walk.pop("start")
+        start = base + (step.first - step.group.first) * step.group.block_words + walk.pop("start")
         pixels = walk["rows"] * walk["cols"]
         needs = list(self.loaded[id(step.group)])
         if opens:
@@ -310,9 +319,11 @@ class _AreaSchedule:
         machine.calc_time += tiles * max(pixels, work.target.min_tile_period)
         return tiles * pixels * work.target.rows * work.target.cols
 
-    def _weights(self, column: int, segment: Segment, pitch: int) -> None:
+    def _weights(self, column: int, segment: Segment, group: Group) -> None:
         target = self.work.target
-        address, size = self.machine.constants.stream(self.work, self.area, column, segment, pitch)
+        address, size = self.machine.constants.stream(
+            self.work, self.area, column, segment, group.rect.width, group.block_words
+        )
         self.machine.emit(
             Opcode.WEIGHTS,
             [],
@@ -366,6 +377,8 @@ def _tile_loops(step: Step, source: Source, rect: Rectangle) -> Iterator[dict[st
         pixels = run.packing.pixels
         for group in range(pixels):
             yield loops(group, (run.tiles_per_block // pixels, 0), (1, 0), (1, 0))
+    elif run.joint:
+        yield loops(0, (run.tiles, 0), (1, 0), (1, 0))
     elif run.gather:
         yield loops(0, (run.tiles_per_block, 0), (1, 0), (blocks, rect.words))
     elif run.repeats == 1:

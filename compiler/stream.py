@@ -7,6 +7,7 @@ import numpy as np
 from tilewright.compiler.encode import pack_compact, pack_params, pack_weights
 from tilewright.compiler.geometry import PLAIN
 from tilewright.compiler.isa import PARAM_BYTES
+from tilewright.compiler.joint import joint_offsets
 from tilewright.compiler.matrices import run_taps, run_tiles
 from tilewright.compiler.packing import packed_offsets, packed_tiles
 from tilewright.compiler.work import Area, LayerWork, Run
@@ -60,17 +61,20 @@ class Constants:
         return address
 
     def stream(
-        self, work: LayerWork, area: Area, j: int, segment: Segment, pitch: int
+        self, work: LayerWork, area: Area, j: int, segment: Segment, pitch: int, words: int
     ) -> tuple[int, int]:
         """Address and bytes of a segment's weight stream.
 
-        `pitch` is the bank words from one input row to the next, on which gather offsets depend.
+        `pitch` is the bank words from one input row to the next and `words` those from one channel
+        block to the next, on which gather offsets depend.
         """
         gather = segment[0].gather
         number = work.areas.index(area) if len({a.scale for a in work.areas}) > 1 else 0
-        key = (work.name, number, j, segment, pitch if gather else None)
+        several = any(run.joint and run.last - run.first > 1 for run in segment)
+        place = (pitch if gather else None, words if several else None)
+        key = (work.name, number, j, segment, *place)
         if key not in self._streams:
-            data = _packed(work, area, j, segment, pitch)
+            data = _packed(work, area, j, segment, pitch, words)
             self._streams[key] = (self._place(data), len(data))
         return self._streams[key]
 
@@ -87,7 +91,7 @@ class Constants:
         return self._params[work.name, j]
 
 
-def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int) -> bytes:
+def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int, words: int) -> bytes:
     packing = segment[0].packing
     if packing is not PLAIN:
         assert len(segment) == 1
@@ -103,6 +107,9 @@ def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int) -
     offsets = []
     for run in segment:
         source = area.sources[run.source]
+        if run.joint:
+            offsets.append(joint_offsets(work, source, j, run, pitch, words))
+            continue
         tap_row, tap_col = np.divmod(run_taps(work, source, run), source.cols.taps)
         offsets.append(tap_row * source.rows.dilation * pitch + tap_col * source.cols.dilation)
     return pack_weights(tiles, segment[0].container, np.concatenate(offsets))

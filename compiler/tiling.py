@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilewright.compiler.cost import (
     Cut,
@@ -21,6 +21,7 @@ from tilewright.compiler.cost import (
     input_extent,
 )
 from tilewright.compiler.geometry import PLAIN, Packing, Windows, ranges
+from tilewright.compiler.joint import joint_groups
 from tilewright.compiler.matrices import area_runs
 from tilewright.compiler.packing import packings
 from tilewright.compiler.target import Target
@@ -48,6 +49,7 @@ class Plan:
     columns : column tiles whose fills share an accumulator half and take turns with each block
     packing : of the bank words and accumulators
     group : channel blocks loaded and computed in one step
+    joint : only terms that are not zero are multiplied, and a step's blocks share weight tiles
     resident : groups stay in the banks for all fills of a macro tile
     slot_words, slots : the banks are used as `slots` slots of `slot_words` words
     cycles : estimated cycles
@@ -59,6 +61,7 @@ class Plan:
     columns: int
     packing: Packing
     group: int
+    joint: bool = False
     resident: bool
     slot_words: int
     slots: int
@@ -105,22 +108,27 @@ def choose_plan(work: LayerWork, area: Area) -> Plan:
         If not even the smallest tile fits the target's buffers.
     """
     found = [best_plan(work, area, packing) for packing in packings(work, area)]
+    groups = joint_groups(work, area.sources[0])
+    found += [best_plan(work, area, PLAIN, joint) for joint in groups]
     plans = [plan for plan in found if plan is not None]
     if not plans:
         raise TilewrightError(_too_small(work, area))
     return min(plans, key=lambda plan: plan.cycles)
 
 
-def best_plan(work: LayerWork, area: Area, packing: Packing) -> Plan | None:
-    """Cheapest tiling of an area with one packing of its words; None if no tile fits."""
+def best_plan(work: LayerWork, area: Area, packing: Packing, joint: int = 0) -> Plan | None:
+    """Cheapest tiling of an area with one packing of its words; None if no tile fits.
+
+    With `joint`, groups are of so many channel blocks, which share tiles: see `area_runs`.
+    """
     best: Plan | None = None
-    runs = area_runs(work, area, packing)
-    need = demand(work, area, runs)
+    runs = area_runs(work, area, packing, joint)
+    need = demand(work, area, runs, (joint,) if joint else None)
     cuts = _Cuts(area, work.target, packing)
     for macro, fill, columns in _candidates(work, area, packing, column_counts(runs)):
         for plan in _plans(work, area, need, cuts, macro, fill, columns):
             if best is None or plan.cycles < best.cycles:
-                best = plan
+                best = replace(plan, joint=joint > 0)
     return best
 
 

@@ -90,11 +90,14 @@ class Run:
     tiles_per_block: int
     packing: Packing = PLAIN
     shift: bool = False
+    joint: bool = False
 
     @property
     def tiles(self) -> int:
         """Weight tiles in the run."""
-        return (self.last - self.first) * self.tiles_per_block
+        return (
+            self.tiles_per_block if self.joint else (self.last - self.first) * self.tiles_per_block
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,6 +125,12 @@ class LayerWork:
     def name(self) -> str:
         """Name of the layer."""
         return self.fixed.name
+
+    @property
+    def main_shift(self) -> IntArray:
+        """Left shift of the products of each output channel of a convolution."""
+        shift: IntArray = self.fixed.acc_frac - self.fixed.weight_frac - self.fracs[0]
+        return shift
 
     @property
     def used_lanes(self) -> int:

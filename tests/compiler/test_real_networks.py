@@ -58,7 +58,8 @@ def test_a_network_of_supported_operators_compiles_whole(name):
     shuffles = name == "shufflenet"
     assert (macs > convolution_macs(name)) if shuffles else (macs == convolution_macs(name))
     for region in program.regions:
-        assert region.slots >= region.macs, region.name
+        # Its zeros take no slots.
+        assert region.slots >= region.macs or shuffles, region.name
     last = program.image[(program.count - 1) * INSTRUCTION_BYTES :][:INSTRUCTION_BYTES]
     assert decode(last)[0] is Opcode.FINISH
     places = program.tensors.values()

@@ -1,0 +1,1 @@
+"""Making a network small: pruning, shared weights, entropy coding, low rank, ternary weights."""
