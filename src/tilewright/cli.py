@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
 import tilewright
-from tilewright import board_commands, commands
+from tilewright import board_commands, commands, compress_command
 from tilewright.boards.host.errors import HostError
+from tilewright.compress.steps import KINDS
 from tilewright.console import Outcome
 from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function, parents in (
         ("check", commands.check, "model data"),
+        ("compress", compress_command.compress, "model data compress quant target"),
         ("quantize", commands.quantize, "model data quant target"),
         ("compile", commands.compile_model, "model data quant target"),
         ("verilog", commands.verilog, "target"),
@@ -115,7 +118,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "target", "simulate", "layer", "precision"),
-        *("board", "program"),
+        *("board", "program", "compress"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -175,4 +178,27 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add = groups["precision"].add_argument
     add("--precision", type=int, nargs="*", default=(16, 8, 6, 4), metavar="BITS",
         help="compare static and dynamic precision at these widths (default 16 8 6 4)")  # fmt: skip
+    add = groups["compress"].add_argument
+    for kind, text in KINDS.items():
+        nargs: Any = {"huffman": 0, "ternary": "?"}.get(kind)
+        add(f"--{kind}", action=_Method, nargs=nargs, help=text, metavar="X")
+    add("--train", metavar="FILE", help=".npz of inputs and labels to retrain on")
+    add("--epochs", type=int, metavar="N", help="of each retraining (default 2)")
+    add("--rounds", type=int, metavar="N", help="in which --prune goes (default 4)")
+    add("--learning-rate", type=float, metavar="X", help="of retraining (default 0.001)")
+    add("--seed", type=int, metavar="N", help="of every random number (default 0)")
     return groups
+
+
+class _Method(argparse.Action):
+    """Methods of compression, in the order in which they are written."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        text = f"{self.dest.replace('_', '-')} {values or ''}".strip()
+        namespace.methods = [*(getattr(namespace, "methods", None) or []), text]

@@ -20,6 +20,7 @@ from tilewright.quant.config import OBJECTIVES, ROUNDINGS, QuantConfig
 from tilewright.quant.formats import MAX_BITS, MIN_BITS
 
 __all__ = [
+    "CompressSection",
     "Config",
     "LayerBits",
     "ModelConfig",
@@ -125,6 +126,32 @@ def _given(table: Mapping[str, LayerBits], name: str) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompressSection:
+    """[compress]: how a network is made smaller before it is quantized.
+
+    Attributes
+    ----------
+    methods : in the order in which they are done, as "prune 0.9", "share 32", "huffman"
+    train : .npz with inputs and labels to retrain on
+    epochs : of each retraining
+    rounds : in which single weights are pruned
+    learning_rate, weight_decay, batch : of retraining
+    seed : of every random number
+    lanes : of the compressed weight stream
+    """
+
+    methods: tuple[str, ...] | None = _option()
+    train: str | None = _option(path=True)
+    epochs: int = _option(2, low=0, high=100_000)
+    rounds: int = _option(4, low=1, high=100)
+    learning_rate: float = _option(1e-3, low=1e-9, high=1.0)
+    weight_decay: float = _option(1e-4, low=0.0, high=1.0)
+    batch: int = _option(64, low=1, high=1 << 16)
+    seed: int = _option(0, low=0, high=1 << 31)
+    lanes: int = _option(4, low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulateConfig:
     """[simulate]: the run of the generated Verilog.
 
@@ -152,6 +179,7 @@ class Config:
     """Everything that can be configured, one attribute a section."""
 
     model: ModelConfig = ModelConfig()
+    compress: CompressSection = CompressSection()
     quant: QuantSection = field(default_factory=QuantSection)
     target: Target = field(default_factory=Target)
     simulate: SimulateConfig = SimulateConfig()

@@ -46,6 +46,8 @@ def resolve(options: argparse.Namespace) -> Config:
                   "rounding": "rounding", "average_bits": "average_bits",
                   "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
                   "images": "calibration_images"},
+        "compress": {"methods": "methods", "train": "train", "epochs": "epochs", "rounds": "rounds",
+                     "learning_rate": "learning_rate", "seed": "seed"},
         "simulate": {"images": "images", "latency": "latency", "simulator": "simulator"},
         "output": {"directory": "output"},
     }  # fmt: skip

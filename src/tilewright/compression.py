@@ -1,0 +1,213 @@
+"""The road of `tilewright compress`: a module is compressed, quantized, compiled, its weights coded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tilewright import api
+from tilewright.analysis import predict_cycles
+from tilewright.compiler.layout import lane_map
+from tilewright.compiler.program import Program
+from tilewright.compiler.rows import weight_streams
+from tilewright.compiler.target import Target
+from tilewright.compress.layers import Layer, weight_layers
+from tilewright.compress.pipeline import Cycles
+from tilewright.compress.steps import Step
+from tilewright.compress.stream import Encoded, Rows, encode_layer
+from tilewright.compress.vectors import Array
+from tilewright.errors import TilewrightError
+from tilewright.graph.ir import Conv, Graph, Input, Op, Output
+from tilewright.graph.ir import Layer as GraphLayer
+from tilewright.quant.config import QuantConfig
+from tilewright.simulation import LATENCY
+
+__all__ = [
+    "Batches",
+    "encode_program",
+    "layer_cycles",
+    "quant_config",
+    "vector_arrays",
+    "write_streams",
+]
+
+SPAN_TERMS = 36
+"""Terms of a bank that are balanced among themselves: so few blocks need be in the banks together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batches:
+    """Images and labels in batches, in a new random order each time if `shuffle`."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    size: int = 64
+    shuffle: bool = False
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        count = len(self.images)
+        order = torch.randperm(count) if self.shuffle else torch.arange(count)
+        for batch in order.split(self.size):
+            yield self.images[batch], self.labels[batch]
+
+
+def vector_arrays(target: Target) -> Callable[[nn.Module], Mapping[str, Array]]:
+    """Gives the convolutions of a module that may lose vectors, as the target's array meets them."""
+
+    def find(model: nn.Module) -> dict[str, Array]:
+        found = {}
+        for name, layer in weight_layers(model).items():
+            if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
+                continue
+            taps = layer.kernel_size[0] * layer.kernel_size[1]
+            lanes = lane_map(layer.in_channels, target).reshape(-1, target.rows)
+            if layer.in_channels * taps < 2 * target.rows:
+                continue  # One tile holds all of its terms.
+            span = max(SPAN_TERMS // taps, 1)
+            found[name] = Array(cols=target.cols, lanes=lanes, span=span)
+        return found
+
+    return find
+
+
+def layer_cycles(images: torch.Tensor, target: Target) -> Callable[[nn.Module], Cycles]:
+    """Gives the cycles of a module's layers, and of their factors at ranks that fill whole lanes.
+
+    Each layer is compiled alone and timed by the cycle model.
+    """
+
+    def find(model: nn.Module) -> Cycles:
+        dense, costs = {}, {}
+        for name, layer in weight_layers(model).items():
+            shape = _input_shape(model, layer, images[:1])
+            dense[name] = _cycles(_convs(layer, None), shape, target)
+            step = max(target.rows, target.cols)
+            most = min(layer.weight.shape[0], layer.weight[0].numel())
+            if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+                continue
+            costs[name] = {
+                rank: _cycles(_convs(layer, rank), shape, target)
+                for rank in range(step, most, step)
+            }
+        return Cycles(dense=dense, costs={name: table for name, table in costs.items() if table})
+
+    return find
+
+
+def _input_shape(model: nn.Module, layer: Layer, image: torch.Tensor) -> tuple[int, int, int]:
+    shapes: list[tuple[int, ...]] = []
+    handle = layer.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
+    with torch.inference_mode():
+        model(image)
+    handle.remove()
+    channels, *sizes = shapes[0][1:]
+    height, width = sizes or (1, 1)
+    return channels, height, width
+
+
+def _convs(layer: Layer, rank: int | None) -> list[Conv]:
+    """Convolutions of the layer's sizes, or of its two factors' at a rank, as the array runs them."""
+    outputs, inputs = layer.weight.shape[:2]
+    options: dict[str, Any] = {}
+    size = (1, 1)
+    if isinstance(layer, nn.Conv2d):
+        size = (layer.kernel_size[0], layer.kernel_size[1])
+        (top, left), dilation = layer._reversed_padding_repeated_twice[::-1][::2], layer.dilation
+        options = {
+            "stride": layer.stride, "pads": (top, left, top, left), "dilation": dilation,
+            "groups": layer.groups,
+        }  # fmt: skip
+    if rank is None:
+        return [_conv(outputs, inputs, size, options)]
+    return [_conv(rank, inputs, size, options), _conv(outputs, rank, (1, 1), {})]
+
+
+def _conv(outputs: int, inputs: int, size: tuple[int, int], options: dict[str, Any]) -> Conv:
+    weight = np.ones((outputs, inputs, *size), np.float32)
+    return Conv(weight=weight, bias=np.zeros(outputs, np.float32), **options)
+
+
+def _cycles(convs: list[Conv], shape: tuple[int, int, int], target: Target) -> float:
+    layers, before = [], "x"
+    for number, conv in enumerate(convs):
+        name = f"y{number}"
+        layers.append(GraphLayer(name=name, op=Op.CONV, inputs=(before,), conv=conv))
+        before = name
+    graph = Graph(
+        name="layer",
+        inputs=(Input(name="x", shape=shape),),
+        layers=tuple(layers),
+        outputs=(Output(name="y", tensor=before, shape=()),),
+    )
+    config = QuantConfig.paper(acc_bits=target.acc_bits, weight_bits=min(8, target.weight_bits))
+    data = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(1, *shape)
+    fixed = api.quantize(graph, data, config=config).fixed
+    program = api.compile(fixed, target, keep=False).program
+    return float(predict_cycles(program, LATENCY).cycles)
+
+
+def quant_config(
+    config: QuantConfig, steps: tuple[Step, ...], ternary: tuple[str, ...]
+) -> QuantConfig:
+    """How to quantize a compressed network without undoing it.
+
+    Rounding to nearest keeps zeros; one fractional length a layer keeps a codebook; ternary weights
+    with powers of two as scales take 2 bits.
+
+    Parameters
+    ----------
+    config : as configured
+    ternary : graph layers whose weights are ternary with shifts
+    """
+    kinds = {step.kind for step in steps}
+    if kinds & {"prune", "vectors", "share", "ternary"}:
+        config = dataclasses.replace(config, rounding="nearest")
+    if "share" in kinds:
+        config = dataclasses.replace(config, per_channel=False, equalize=False)
+    if ternary:
+        bits = dict.fromkeys(ternary, 2)
+        config = dataclasses.replace(
+            config, per_channel=True, equalize=False, layer_weight_bits=bits
+        )
+    return config
+
+
+def encode_program(
+    program: Program, *, lanes: int, huffman: bool
+) -> dict[str, tuple[Encoded | None, int]]:
+    """The compressed weight streams of each layer, and the bytes of the plain ones.
+
+    None where a layer has more different weights than a codebook holds, or none but zero.
+    """
+    by_layer: dict[str, list[Any]] = {}
+    for stream in weight_streams(program):
+        by_layer.setdefault(stream.layer, []).append(stream)
+    found: dict[str, tuple[Encoded | None, int]] = {}
+    for name, streams in by_layer.items():
+        parts = [Rows(weights=s.weights, offsets=s.offsets) for s in streams]
+        try:
+            encoded = encode_layer(parts, lanes=lanes, huffman=huffman)
+        except TilewrightError:
+            encoded = None
+        found[name] = encoded, sum(s.size for s in streams)
+    return found
+
+
+def write_streams(encoded: Mapping[str, tuple[Encoded | None, int]], folder: Path) -> None:
+    """One file a layer: its table block and its streams, each padded to 8 bytes."""
+    for name, (layer, _) in encoded.items():
+        if layer is not None:
+            parts = [layer.table, *layer.streams]
+            data = b"".join(part + bytes(-len(part) % 8) for part in parts)
+            (folder / f"{name}.tws").write_bytes(data)
