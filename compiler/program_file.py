@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FORMAT_VERSION", "MAGIC", "ProgramFileError", "damaged", "join", "read"]
+__all__ = ["FORMAT_VERSION", "MAGIC", "ProgramFileError", "damaged", "join", "read", "split"]
 
 MAGIC = b"TILEWRIGHT PROGRAM\n"
 FORMAT_VERSION = 3
@@ -32,13 +32,7 @@ def join(header: dict[str, Any], image: bytes) -> bytes:
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], bytes]:
-    """Header and image of a file, checked as far as that needs no knowledge of programs.
-
-    Raises
-    ------
-    ProgramFileError
-        If it is not as `join` made it.
-    """
+    """Header and image of a file; raises ProgramFileError as `split` does."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -46,6 +40,17 @@ def read(path: str | Path) -> tuple[dict[str, Any], bytes]:
             f"Program file {str(path)!r} cannot be read ({error.strerror}); "
             "give a file that 'tilewright compile' wrote"
         ) from None
+    return split(data, path)
+
+
+def split(data: bytes, path: str | Path) -> tuple[dict[str, Any], bytes]:
+    """Header and image of a file's content, checked as far as that needs no knowledge of programs.
+
+    Raises
+    ------
+    ProgramFileError
+        If it is not as `join` made it; `path` names it in the message.
+    """
     if not data.startswith(MAGIC):
         raise ProgramFileError(
             f"Program file {str(path)!r} is not a Tilewright program; "

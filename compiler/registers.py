@@ -14,6 +14,7 @@ __all__ = [
     "VERSION_WORD",
     "WATCHDOG_BITS",
     "Activity",
+    "Control",
     "Register",
     "Status",
     "Unit",
@@ -30,6 +31,15 @@ WATCHDOG_BITS = 24
 
 RESPONSES = {"SLVERR": 2, "DECERR": 3}
 """AXI's error responses."""
+
+
+class Control(enum.IntFlag):
+    """Bits of the CTRL register."""
+
+    START = 1
+    DONE = 2
+    IDLE = 4
+    SOFT_RESET = 16
 
 
 class Status(enum.IntEnum):

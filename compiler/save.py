@@ -20,17 +20,27 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Input, Op, Output
 from tilewright.quant.formats import QFormat
 
-__all__ = ["load_program", "save_program"]
+__all__ = ["load_program", "program_bytes", "save_program"]
 
 
 def save_program(program: Program, path: str | Path) -> None:
-    """Write a program to one file: magic line, JSON header line, memory image.
+    """Write a program to one file.
 
     Raises
     ------
     TilewrightError
         If the file cannot be written.
     """
+    try:
+        Path(path).write_bytes(program_bytes(program))
+    except OSError as error:
+        raise TilewrightError(
+            f"Program file {str(path)!r} cannot be written ({error.strerror}); choose another place"
+        ) from None
+
+
+def program_bytes(program: Program) -> bytes:
+    """The content of a program's file: magic line, JSON header line, memory image."""
     header = {
         "target": dataclasses.asdict(program.target),
         "instructions": program.instructions,
@@ -45,12 +55,7 @@ def save_program(program: Program, path: str | Path) -> None:
         "results": [dataclasses.asdict(item) for item in program.results],
         "host": _for_host(program),
     }
-    try:
-        Path(path).write_bytes(join(header, program.image))
-    except OSError as error:
-        raise TilewrightError(
-            f"Program file {str(path)!r} cannot be written ({error.strerror}); choose another place"
-        ) from None
+    return join(header, program.image)
 
 
 def _placement(place: Placement) -> dict[str, Any]:

@@ -17,14 +17,13 @@ from cocotb.triggers import ValueChange
 from tilewright.compiler.capabilities import check_accelerator
 from tilewright.compiler.faults import DIAGNOSTIC, describe_activity
 from tilewright.compiler.fit import IDENTITY
-from tilewright.compiler.registers import REGISTERS, offset
+from tilewright.compiler.registers import REGISTERS, Control, offset
 from tilewright.compiler.target import Target
 
 RESET, WRITE, READ, WAIT, FILL, LOAD, DUMP, IDLE = range(1, 9)
 PROGRESS = "@tilewright "
 """What begins a line that tells the parent process about a finished inference."""
 
-CTRL_START, CTRL_DONE, CTRL_IDLE, CTRL_SOFT_RESET = 1, 2, 4, 16
 
 _SHORT = 100_000
 _COUNTERS = [r.name for r in REGISTERS if r.offset >= offset("CYCLES")]
@@ -162,7 +161,7 @@ async def _configure(host: Host, job: dict[str, Any]) -> None:
 async def _start(host: Host) -> tuple[int, int]:
     """Start a run; returns how many beats memory has read and written before."""
     beats = int(host.dut.read_beats.value), int(host.dut.write_beats.value)
-    await host.write("CTRL", CTRL_START)
+    await host.write("CTRL", Control.START)
     return beats
 
 
@@ -177,11 +176,11 @@ async def _disturb(
     await host.run(IDLE, cycles, limit=cycles + _SHORT)
     _still_running(host, cycles)
     if kind == "start":
-        await host.write("CTRL", CTRL_START)
+        await host.write("CTRL", Control.START)
         _still_running(host, cycles)
         return beats
     if kind == "soft_reset":
-        await host.write("CTRL", CTRL_SOFT_RESET)
+        await host.write("CTRL", Control.SOFT_RESET)
         await _wait_until_idle(host)
         await _check_stopped(host, job)
     else:
@@ -212,33 +211,33 @@ def _still_running(host: Host, cycles: int) -> None:
 
 async def _wait_until_idle(host: Host) -> None:
     for _ in range(_SHORT):
-        if await host.read("CTRL") & CTRL_IDLE:
+        if await host.read("CTRL") & Control.IDLE:
             return
     raise BenchError("the accelerator does not become idle after a soft reset")
 
 
 async def _recover(host: Host, job: dict[str, Any]) -> None:
     """After a fault: a soft reset leaves an idle accelerator with its configuration."""
-    await host.write("CTRL", CTRL_SOFT_RESET)
+    await host.write("CTRL", Control.SOFT_RESET)
     await _wait_until_idle(host)
-    await _expect(host, {**job["registers"], "ISR": 0, "CTRL": CTRL_IDLE}, " after a fault")
+    await _expect(host, {**job["registers"], "ISR": 0, "CTRL": Control.IDLE}, " after a fault")
 
 
 async def _check_stopped(host: Host, job: dict[str, Any]) -> None:
     """A run that a soft reset stopped is not done, did not fail, and leaves the registers."""
     if host.dut.irq.value != 0:
         raise BenchError("irq rose at a soft reset")
-    kept = {**job["registers"], "ISR": 0, "STATUS": 0, "CTRL": CTRL_IDLE}
+    kept = {**job["registers"], "ISR": 0, "STATUS": 0, "CTRL": Control.IDLE}
     await _expect(host, kept, " after a soft reset")
 
 
 async def _clear_interrupt(host: Host, registers: dict[str, int]) -> None:
     status, raised, control = (registers[name] for name in ("STATUS", "ISR", "CTRL"))
-    if status == 0 and (raised & 1 == 0 or control & CTRL_DONE == 0):
+    if status == 0 and (raised & 1 == 0 or control & Control.DONE == 0):
         raise BenchError(
             f"irq came with STATUS 0 but without done (ISR {raised:#x}, CTRL {control:#x})"
         )
-    if status != 0 and (raised != 2 or control & CTRL_DONE):
+    if status != 0 and (raised != 2 or control & Control.DONE):
         raise BenchError(
             f"irq came with STATUS {status} but not as an error alone "
             f"(ISR {raised:#x}, CTRL {control:#x})"

@@ -16,31 +16,10 @@ from amaranth.sim import Simulator
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link import HostLink
 
-__all__ = ["Bench", "Noise"]
+__all__ = ["Bench"]
 
 _CYCLE_S = 1e-6
 """Of the simulator's time; how fast the clock really is does not matter."""
-
-
-class Noise:
-    """Loses, damages and doubles bytes, each with probability `rate` / 3."""
-
-    def __init__(self, random: Random, rate: float) -> None:
-        self.random, self.rate = random, rate
-        self.hits = 0
-
-    def __call__(self, data: bytes) -> bytes:
-        out = bytearray()
-        for byte in data:
-            chance = self.random.random()
-            self.hits += chance < self.rate
-            if chance < self.rate / 3:
-                continue
-            damage = 1 << self.random.randrange(8) if chance < self.rate * 2 / 3 else 0
-            out.append(byte ^ damage)
-            if self.rate * 2 / 3 <= chance < self.rate:
-                out.append(byte)
-        return bytes(out)
 
 
 class Bench:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from link_bench import Bench, Noise
+from line_noise import Noise
+from link_bench import Bench
 from synthesis import synthesize
 
 from tilewright.boards.host.errors import HostError

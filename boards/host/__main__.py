@@ -1,0 +1,7 @@
+"""Run the package: `python -m tilewright_host`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
