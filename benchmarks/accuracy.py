@@ -50,11 +50,13 @@ LADDER: dict[str, dict[str, Any]] = {
     "dynamic": {},
     "dynamic + channels": {"per_channel": True},
     "dynamic + squared": {"objective": "squared"},
+    "dynamic + unsigned": {"unsigned": True},
     "dynamic + equalization + bias": {"equalize": True, "bias_correction": True},
     "dynamic + learned rounding": {"rounding": "learned"},
-    "channels + squared + equalization + bias": {
+    "channels + squared + unsigned + equalization + bias": {
         "per_channel": True,
         "objective": "squared",
+        "unsigned": True,
         "equalize": True,
         "bias_correction": True,
     },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tilewright.compiler.isa import BIAS_BITS
+from tilewright.compiler.layout import stored_offset
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Pool
@@ -13,7 +15,6 @@ __all__ = ["check_network"]
 MAX_PAD = 255
 MAX_WINDOW = 255
 MAX_EXTENT = 65535
-BIAS_BITS = 48
 
 
 def check_network(fixed: FixedGraph, target: Target) -> None:
@@ -53,7 +54,8 @@ def _check_layer(fixed: FixedGraph, layer: FixedLayer, target: Target) -> None:
     for pool in (ir.pool, ir.max_pool):
         if pool is not None:
             _check_pool(name, pool)
-    low, high = -(1 << (target.act_bits - 1)), (1 << (target.act_bits - 1)) - 1
+    low = stored_offset(layer.output, target) - (1 << (target.act_bits - 1))
+    high = low + (1 << target.act_bits) - 1
     if not low <= layer.lo <= layer.hi <= high:
         raise TilewrightError(
             f"Layer {name!r}: clip range [{layer.lo}, {layer.hi}] must lie in [{low}, {high}] "

@@ -16,6 +16,7 @@ import enum
 from dataclasses import dataclass
 
 __all__ = [
+    "BIAS_BITS",
     "FIELDS",
     "INSTRUCTION_BYTES",
     "PARAM_BYTES",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 INSTRUCTION_BYTES = 64
+BIAS_BITS = 48
 PARAM_BYTES = 8
 """Bytes of one column's parameter record: bias (48-bit two's complement), shift, 0."""
 
@@ -79,6 +81,9 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("phase", 3, "packed: phase of each row's first word"),
         Field("narrow", 2, "lanes of a pixel in memory: 0: R, 1: 1, 2: 2, 3: 4"),
         Field("period", 3, "narrow: bank r gets lane r mod period; 0 if not narrow"),
+        Field(
+            "unsigned", 1, "padding is -2^(act_bits - 1), the 0 of an unsigned map, instead of 0"
+        ),
     ),
     Opcode.WEIGHTS: (
         _OPCODE,

@@ -10,9 +10,17 @@ import numpy.typing as npt
 
 from tilewright.compiler.pixels import PixelMap
 from tilewright.compiler.target import Target
-from tilewright.graph.ir import Graph, Shape
+from tilewright.graph.ir import Shape
+from tilewright.quant.fixed import FixedGraph
+from tilewright.quant.formats import QFormat
 
-__all__ = ["TensorLayout", "lane_map", "memory_lanes"]
+__all__ = ["TensorLayout", "lane_map", "memory_lanes", "stored_offset"]
+
+
+def stored_offset(form: QFormat, target: Target) -> int:
+    """What is subtracted from a map's integers so that they fit the target's signed lanes."""
+    half = 1 << (target.act_bits - 1)
+    return half if form.max >= half else 0
 
 
 def lane_map(channels: int, target: Target) -> npt.NDArray[np.int64]:
@@ -46,27 +54,31 @@ class TensorLayout:
     Lanes are one byte for act_bits <= 8 and two (little-endian) above. A `narrow` map has one block
     with fewer lanes (LOAD's field of that name says how many), one for each channel and then zeros;
     LOAD copies them.
+
+    Lanes are signed. An unsigned map that takes all of act_bits stands there less `offset`, half of
+    its range: what reads it makes up for that in its bias, what pads it writes -offset.
     """
 
     shape: Shape
     target: Target
     narrow: int = 0
+    offset: int = 0
 
     @classmethod
-    def of(cls, graph: Graph, name: str, target: Target) -> TensorLayout:
+    def of(cls, fixed: FixedGraph, name: str, target: Target) -> TensorLayout:
         """The layout of a network's tensor; an input of few channels is narrow."""
-        shape = graph.shapes[name]
-        if any(item.name == name for item in graph.inputs):
-            return cls.narrowest(shape, target)
-        return cls(shape, target)
+        shape, offset = fixed.graph.shapes[name], stored_offset(fixed.formats[name], target)
+        if any(item.name == name for item in fixed.graph.inputs):
+            return cls.narrowest(shape, target, offset)
+        return cls(shape, target, offset=offset)
 
     @classmethod
-    def narrowest(cls, shape: Shape, target: Target) -> TensorLayout:
+    def narrowest(cls, shape: Shape, target: Target, offset: int = 0) -> TensorLayout:
         """The narrow layout with the fewest lanes, the usual one if there are too many channels."""
         for code, lanes in enumerate(target.narrow_lanes, start=1):
             if lanes >= shape[0]:
-                return cls(shape, target, code)
-        return cls(shape, target)
+                return cls(shape, target, code, offset)
+        return cls(shape, target, offset=offset)
 
     @property
     def lanes(self) -> int:
@@ -127,6 +139,7 @@ class TensorLayout:
             blocks=self.blocks,
             lane_bytes=self.target.lane_bytes,
             pitch=self.pitch,
+            offset=self.offset,
         )
 
     def pack(self, values: npt.NDArray[np.int64]) -> bytes:

@@ -90,9 +90,9 @@ def load_instructions(machine: Machine, source: Source, group: Group, base: int)
     left, right = _clip(rect.left, rect.right, rect.real_width)
     if left == right:
         if group.block_words == rect.words:
-            return _zeros(machine, base, rect, group.words)
+            return _zeros(machine, source, base, rect, group.words)
         starts = range(base, base + group.words, group.block_words)
-        return [index for at in starts for index in _zeros(machine, at, rect, rect.words)]
+        return [index for at in starts for index in _zeros(machine, source, at, rect, rect.words)]
     if rect.packing is not PLAIN:
         return [
             _load_phase(machine, source, group, base, block, row)
@@ -153,11 +153,12 @@ def _load_phase(
         bank_address=base,
         pack=rect.packing.code,
         phase=row * rect.packing.cols,
+        unsigned=int(layout.offset > 0),
     )
 
 
-def _zeros(machine: Machine, base: int, rect: Rectangle, count: int) -> list[int]:
-    """LOADs of `count` words, in whole rows, that lie wholly beside the map."""
+def _zeros(machine: Machine, source: Source, base: int, rect: Rectangle, count: int) -> list[int]:
+    """LOADs of `count` words, in whole rows, that lie wholly beside the map of `source`."""
     result = []
     end = base + count
     while base < end:
@@ -165,7 +166,12 @@ def _zeros(machine: Machine, base: int, rect: Rectangle, count: int) -> list[int
         words = height * rect.width
         needs = [int(machine.bank_user[base : base + words].max())]
         index = machine.emit(
-            Opcode.LOAD, needs, pad_top=height, pad_right=rect.width, bank_address=base
+            Opcode.LOAD,
+            needs,
+            pad_top=height,
+            pad_right=rect.width,
+            bank_address=base,
+            unsigned=int(source.layout.offset > 0),
         )
         _account(machine, words)
         result.append(index)
@@ -228,6 +234,7 @@ def _load(
         bank_address=base,
         narrow=layout.narrow,
         period=layout.period,
+        unsigned=int(layout.offset > 0),
     )
     cycles = rows * (max(beats, cols) + pad_left + pad_right) + (height - rows) * rect.width
     _account(machine, cycles)

@@ -43,7 +43,7 @@ def compile_network(
     ----------
     keep : keep every layer's output in memory to the end, instead of reusing its space
     layer : compile only this layer; its input tensors become the program's inputs
-    tile : with `layer`, only this accumulator fill; the rest of its output stays zero
+    tile : with `layer`, only this accumulator fill; the rest of its output keeps what memory held
     progress : called before each layer
     planner : chooses the tiling of each layer; the cheapest by the quick estimate if not given
 
@@ -113,7 +113,7 @@ def _lifetimes(
         for name in item.layer.all_inputs:
             last[name] = max(last[name], number)
     return [
-        Lifetime(name, TensorLayout.of(fixed.graph, name, target).size, first[name], last[name])
+        Lifetime(name, TensorLayout.of(fixed, name, target).size, first[name], last[name])
         for name in first
     ]
 
@@ -189,7 +189,7 @@ def _assemble(
             name: Placement(
                 name=name,
                 address=tensors + relative[name],
-                layout=TensorLayout.of(fixed.graph, name, target),
+                layout=TensorLayout.of(fixed, name, target),
                 format=fixed.formats[name],
             )
             for name in relative

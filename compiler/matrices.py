@@ -19,7 +19,7 @@ from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 from tilewright.errors import TilewrightError
 
-__all__ = ["MAX_REPEATS", "area_runs", "run_taps", "run_tiles"]
+__all__ = ["MAX_REPEATS", "area_runs", "diagonal_values", "run_taps", "run_tiles"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -180,7 +180,7 @@ def _copies(source: Source) -> int:
     return int(np.count_nonzero(source.layout.lane_map == source.shape[0] - 1))
 
 
-def _diagonal_values(work: LayerWork, area: Area, s: int, j: int) -> IntArray:
+def diagonal_values(work: LayerWork, area: Area, s: int, j: int) -> IntArray:
     """Weight of source `s` for each column of tile `j`; 0 where the source does not reach."""
     source = area.sources[s]
     columns = work.columns[j]
@@ -200,7 +200,7 @@ def _diagonal_values(work: LayerWork, area: Area, s: int, j: int) -> IntArray:
 
 def _diagonal_runs(work: LayerWork, area: Area, s: int, j: int) -> list[Run]:
     source = area.sources[s]
-    values = _diagonal_values(work, area, s, j)
+    values = diagonal_values(work, area, s, j)
     if not values.any():
         return []
     local = (work.columns[j] - source.offset)[values > 0]
@@ -283,7 +283,7 @@ def _gathered_tiles(work: LayerWork, source: Source, j: int, run: Run) -> IntArr
 
 def _diagonal_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
     source, rows = area.sources[run.source], work.target.rows
-    values = _diagonal_values(work, area, run.source, j)
+    values = diagonal_values(work, area, run.source, j)
     tiles = np.zeros((run.last - run.first, rows, work.target.cols), np.int64)
     block, lane = np.divmod(work.columns[j] - source.offset, rows)
     used = np.flatnonzero((values != 0) & (block >= run.first) & (block < run.last))

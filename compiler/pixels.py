@@ -24,6 +24,7 @@ class PixelMap:
     blocks : channel blocks
     lane_bytes : 1, or 2 with the low byte first
     pitch : bytes from one row to the next
+    offset : what is subtracted from the integers of an unsigned map to fit signed lanes
     """
 
     shape: tuple[int, int, int]
@@ -31,6 +32,7 @@ class PixelMap:
     blocks: int
     lane_bytes: int
     pitch: int
+    offset: int = 0
 
     @property
     def size(self) -> int:
@@ -44,7 +46,8 @@ class PixelMap:
     def pack(self, values: npt.NDArray[np.int64]) -> bytes:
         """Memory image of integers [C, H, W]; lanes without a channel and row ends are 0."""
         lanes = np.asarray(self.lanes)
-        spread = np.where((lanes >= 0)[:, None, None], values[np.maximum(lanes, 0)], 0)
+        stored = values - self.offset
+        spread = np.where((lanes >= 0)[:, None, None], stored[np.maximum(lanes, 0)], 0)
         pixels = spread.reshape(self.blocks, -1, *self.shape[1:]).transpose(0, 2, 3, 1)
         data = np.ascontiguousarray(pixels).astype(self._type)
         raw = data.view(np.uint8).reshape(self.blocks, self.shape[1], -1)
@@ -59,4 +62,5 @@ class PixelMap:
         image = np.frombuffer(data, np.uint8).reshape(self.blocks, height, self.pitch)
         raw = np.ascontiguousarray(image[:, :, : width * lanes * self.lane_bytes])
         pixels = raw.view(self._type).reshape(self.blocks, height, width, lanes)
-        return pixels.transpose(0, 3, 1, 2).reshape(-1, height, width)[:channels].astype(np.int64)
+        stored = pixels.transpose(0, 3, 1, 2).reshape(-1, height, width)[:channels]
+        return stored.astype(np.int64) + self.offset

@@ -12,7 +12,7 @@ from typing import Any
 
 from tilewright.compiler.capabilities import capability_words
 from tilewright.compiler.isa import INSTRUCTION_BYTES
-from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.layout import TensorLayout, stored_offset
 from tilewright.compiler.program import Placement, Program, Region
 from tilewright.compiler.program_file import ProgramFileError, damaged, join, read
 from tilewright.compiler.target import Target
@@ -66,6 +66,7 @@ def _placement(place: Placement) -> dict[str, Any]:
         "narrow": place.layout.narrow,
         "bits": place.format.bits,
         "frac": place.format.frac,
+        "signed": place.format.signed,
     }
 
 
@@ -78,8 +79,7 @@ def _for_host(program: Program) -> dict[str, Any]:
             name: {
                 "address": place.address,
                 "pixels": dataclasses.asdict(place.layout.pixels),
-                "bits": place.format.bits,
-                "frac": place.format.frac,
+                "format": [place.format.bits, place.format.frac, place.format.signed],
             }
             for name, place in ends.items()
         },
@@ -141,9 +141,10 @@ def _tensor(item: dict[str, Any], target: Target) -> Placement:
     shape, narrow = (channels, height, width), int(item["narrow"])
     if narrow not in (0, TensorLayout.narrowest(shape, target).narrow):
         raise ValueError(f"tensor {item['name']!r} has {channels} channels, but narrow {narrow}")
+    form = QFormat(int(item["bits"]), int(item["frac"]), bool(item["signed"]))
     return Placement(
         name=str(item["name"]),
         address=int(item["address"]),
-        layout=TensorLayout(shape, target, narrow),
-        format=QFormat(int(item["bits"]), int(item["frac"])),
+        layout=TensorLayout(shape, target, narrow, stored_offset(form, target)),
+        format=form,
     )

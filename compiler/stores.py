@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tilewright.compiler.geometry import PLAIN, Packing, Piece
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.layout import TensorLayout
+from tilewright.compiler.layout import TensorLayout, stored_offset
 from tilewright.compiler.machine import Machine
 from tilewright.compiler.work import Area, LayerWork
 
@@ -176,13 +176,13 @@ def _emit(
         Opcode.STORE,
         [fill.calcs[-1]],
         half=half,
-        params=machine.constants.params(work, fill.column),
+        params=machine.constants.params(work, fill.area, fill.column),
         address=machine.addresses[work.name] + address,
         cols=cols,
         row_beats=-(-cols * target.pixel_bytes // target.bus_bytes),
         pool_sum=int(work.pool_sum),
-        lo=fixed.lo,
-        hi=fixed.hi,
+        lo=fixed.lo - stored_offset(fixed.output, target),
+        hi=fixed.hi - stored_offset(fixed.output, target),
         leaky=int(fixed.leaky is not None),
         slope_multiplier=fixed.leaky.multiplier if fixed.leaky else 0,
         slope_shift=fixed.leaky.shift if fixed.leaky else 1,

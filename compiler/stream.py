@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tilewright.compiler.biases import stored_bias
 from tilewright.compiler.encode import pack_compact, pack_params, pack_weights
 from tilewright.compiler.geometry import PLAIN
 from tilewright.compiler.isa import PARAM_BYTES
@@ -42,7 +43,7 @@ class Constants:
         self._parts: list[bytes] = []
         self._size = 0
         self._streams: dict[tuple[object, ...], tuple[int, int]] = {}
-        self._params: dict[tuple[str, int], int] = {}
+        self._params: dict[tuple[str, int, int], int] = {}
 
     @property
     def end(self) -> int:
@@ -78,17 +79,17 @@ class Constants:
             self._streams[key] = (self._place(data), len(data))
         return self._streams[key]
 
-    def params(self, work: LayerWork, j: int) -> int:
-        """Address of the parameter records of column tile `j`."""
-        if (work.name, j) not in self._params:
-            columns = work.columns[j]
-            used = np.maximum(columns, 0)
-            bias = np.where(columns >= 0, work.fixed.bias[used], 0)
-            shift = np.where(columns >= 0, work.fixed.shift[used], 0)
+    def params(self, work: LayerWork, area: Area, j: int) -> int:
+        """Address of the parameter records of column tile `j` in an area."""
+        number = work.areas.index(area) if work.pool_sum else 0
+        key = (work.name, number, j)
+        if key not in self._params:
+            columns, bias = work.columns[j], stored_bias(work, area, j)
+            shift = np.where(columns >= 0, work.fixed.shift[np.maximum(columns, 0)], 0)
             data = pack_params(bias, shift)
             assert len(data) == PARAM_BYTES * len(columns)
-            self._params[work.name, j] = self._place(data)
-        return self._params[work.name, j]
+            self._params[key] = self._place(data)
+        return self._params[key]
 
 
 def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int, words: int) -> bytes:

@@ -146,7 +146,7 @@ def layer_work(fixed: FixedGraph, layer: FixedLayer, target: Target) -> LayerWor
     used = int(np.flatnonzero(lanes >= 0)[-1]) + 1
     columns = np.full(-(-used // target.cols) * target.cols, -1, np.int64)
     columns[:used] = lanes[:used]
-    layouts = [TensorLayout.of(graph, name, target) for name in ir.all_inputs]
+    layouts = [TensorLayout.of(fixed, name, target) for name in ir.all_inputs]
     return LayerWork(
         fixed=layer,
         target=target,

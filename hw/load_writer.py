@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -136,6 +136,7 @@ class LoadWriter(wiring.Component):
             self.done.eq(self.enable & last),
             self.i.ready.eq(self.done),
         ]
+        zero = Cat(Const(0, target.act_bits - 1), job.unsigned)  # as the map holds it
         for r in range(target.rows):
             lane = Signal(8 * target.lane_bytes, name=f"lane_{r}")
             with m.Switch(job.period):
@@ -144,7 +145,7 @@ class LoadWriter(wiring.Component):
                         m.d.comb += lane.eq(word[r % period])
                 with m.Default():
                     m.d.comb += lane.eq(word[r])
-            m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], 0))
+            m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], zero))
         step = self._phases(m)
         with m.If(self.enable):
             m.d.sync += address.eq(address + step)

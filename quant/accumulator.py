@@ -8,6 +8,7 @@ every other one in float64, where the bound of 2**47 that post-processing sets i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,43 +76,73 @@ def accumulator_bounds(layer: FixedLayer, formats: Mapping[str, QFormat]) -> lis
 
     Every input value may be anything its format can hold. Counted are all partial sums, with and
     without the bias; hence no order of summation exceeds it, and some input reaches it. (Average
-    pooling: of all window sizes up to the kernel's, whether or not the map has them.)
+    pooling: of all window sizes up to the kernel's, whether or not the map has them.) Where the
+    hardware subtracts half of its range from an unsigned map, it sums other numbers before the bias:
+    those are counted too.
 
     Parameters
     ----------
     layer : the quantized layer
     formats : format of every tensor that the layer reads
     """
-    ranges = _sum_ranges(layer, formats)
-    residual = layer.layer.residual
+    weights = None if layer.weight is None else _weight_sums(layer.weight)
+    read = {name: formats[name] for name in layer.layer.all_inputs}
     bounds = []
-    for c, (low, high) in enumerate(ranges):
-        if residual is not None:
-            shift = int(layer.acc_frac[c]) - formats[residual].frac
-            low += formats[residual].min << shift
-            high += formats[residual].max << shift
+    for c, (low, high) in enumerate(_sum_ranges(layer, read, weights)):
         bias = int(layer.bias[c])
         bounds.append(max(0, high + max(bias, 0), -low - min(bias, 0)))
-    return bounds
+    if all(form.signed for form in read.values()):
+        return bounds
+    shifted = {name: replace(form, signed=True) for name, form in read.items()}
+    sums = _sum_ranges(layer, shifted, weights)
+    return [max(b, high, -low) for b, (low, high) in zip(bounds, sums, strict=True)]
 
 
-def _sum_ranges(layer: FixedLayer, formats: Mapping[str, QFormat]) -> list[tuple[int, int]]:
+def _weight_sums(weight: IntArray) -> tuple[list[int], list[int]]:
+    """Sums of the positive and of the negative weights of each output channel."""
+    # Some rows at a time: temporaries of the size of a fully connected layer would cost seconds.
+    rows = max(1, _BLOCK * len(weight) // weight.size)
+    positive: list[int] = []
+    negative: list[int] = []
+    for start in range(0, len(weight), rows):
+        part = weight[start : start + rows].reshape(-1, weight[0].size)
+        positive += np.maximum(part, 0).sum(axis=1).tolist()
+        negative += np.minimum(part, 0).sum(axis=1).tolist()
+    return positive, negative
+
+
+def _sum_ranges(
+    layer: FixedLayer,
+    formats: Mapping[str, QFormat],
+    weights: tuple[list[int], list[int]] | None,
+) -> list[tuple[int, int]]:
+    """Least and greatest sum per output channel, before the bias."""
+    ranges = _input_ranges(layer, formats, weights)
+    residual = layer.layer.residual
+    if residual is None:
+        return ranges
+    form = formats[residual]
+    shifts = [int(f) - form.frac for f in layer.acc_frac]
+    return [
+        (low + (form.min << s), high + (form.max << s))
+        for (low, high), s in zip(ranges, shifts, strict=True)
+    ]
+
+
+def _input_ranges(
+    layer: FixedLayer,
+    formats: Mapping[str, QFormat],
+    weights: tuple[list[int], list[int]] | None,
+) -> list[tuple[int, int]]:
     """Least and greatest sum per output channel, before bias and residual."""
     sources = [formats[name] for name in layer.layer.inputs]
     acc_frac = [int(f) for f in layer.acc_frac]
-    if layer.weight is not None:
+    if weights is not None:
         x = sources[0]
-        # Some rows at a time: temporaries of the size of a fully connected layer would cost seconds.
-        rows = max(1, _BLOCK * len(layer.weight) // layer.weight.size)
-        positive, negative = [], []
-        for start in range(0, len(layer.weight), rows):
-            part = layer.weight[start : start + rows].reshape(-1, layer.weight[0].size)
-            positive += np.maximum(part, 0).sum(axis=1).tolist()
-            negative += np.minimum(part, 0).sum(axis=1).tolist()
         shifts = [a - int(w) - x.frac for a, w in zip(acc_frac, layer.weight_frac, strict=True)]
         return [
             ((p * x.min + n * x.max) << s, (p * x.max + n * x.min) << s)
-            for p, n, s in zip(positive, negative, shifts, strict=True)
+            for p, n, s in zip(*weights, shifts, strict=True)
         ]
     if layer.layer.op is Op.AVG_POOL:
         assert layer.layer.pool is not None

@@ -61,16 +61,16 @@ class Step:
         return f"{self.tensor} {self.kind}, {self.bits} bits: frac {chosen}{tried}{note}"
 
 
-def initial_frac(low: float, high: float, bits: int) -> int:
+def initial_frac(low: float, high: float, bits: int, *, signed: bool = True) -> int:
     """Largest fractional length at which neither `low` nor `high` overflows `bits` bits.
 
-    Limited to -48..48. A tensor of zeros gets bits - 1, the range [-1, 1).
+    Limited to -48..48. A tensor of zeros gets bits - 1, the range [-1, 1) or [0, 2).
     """
     largest = max(abs(low), abs(high))
     if largest == 0.0:
         return bits - 1
     frac = min(bits - math.frexp(largest)[1] + 1, FRAC_LIMIT)
-    while frac > -FRAC_LIMIT and not _fits(low, high, QFormat(bits, frac)):
+    while frac > -FRAC_LIMIT and not _fits(low, high, QFormat(bits, frac, signed)):
         frac -= 1
     return max(frac, -FRAC_LIMIT)
 

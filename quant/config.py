@@ -18,6 +18,7 @@ ROUNDINGS = ("nearest", "learned")
 PAPER: Mapping[str, Any] = {
     "per_channel": False,
     "objective": "absolute",
+    "unsigned": False,
     "equalize": False,
     "bias_correction": False,
     "rounding": "nearest",
@@ -42,7 +43,9 @@ class QuantConfig:
         without effect on static precision
     objective : of feature maps' fractional lengths: "absolute", the paper's sum of absolute errors,
         or "squared"; without effect on static precision, as all that follows
-    equalize : rewrite the network by offsets and powers of two, see `tilewright.quant.equalize`
+    unsigned : feature maps that cannot be negative get no sign, and twice the resolution; without
+        effect on static precision
+    equalize : rewrite the network by powers of two, see `tilewright.quant.equalize`
     bias_correction : change biases so that every channel's mean result is that of the float network
     rounding : "nearest", or "learned": weights are rounded so that the layer's results come closest
         to the float network's on the calibration images, see `tilewright.quant.reconstruct`
@@ -66,6 +69,7 @@ class QuantConfig:
     static: bool = False
     per_channel: bool = True
     objective: str = "squared"
+    unsigned: bool = True
     equalize: bool = True
     bias_correction: bool = True
     rounding: str = "learned"

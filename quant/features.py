@@ -9,6 +9,7 @@ then weigh as much as they do in what the next layers compute from them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ def requantizing_errors(
 
     Parameters
     ----------
-    layer : the layer; of its output format only `bits` is used
+    layer : the layer; of its output format `frac` is not used
     acc : exact accumulators before the bias [N, O, H, W]
     wanted : float32 output of the float network, of the same shape
     fracs : candidates
@@ -57,7 +58,7 @@ def requantizing_errors(
     for part, goal in zip(pixels.split(rows), goals.split(rows), strict=True):
         real = ((part + bias) * unit).to(dtype)
         for index, frac in enumerate(fracs):
-            stored = _store(layer, real, QFormat(layer.output.bits, frac))
+            stored = _store(layer, real, replace(layer.output, frac=frac))
             stored.sub_(goal)
             stored = stored.square_() if squared else stored.abs_()
             errors[index] += stored.sum(dtype=torch.float64)

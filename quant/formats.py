@@ -1,4 +1,4 @@
-"""The number format: two's-complement integers with a fractional length."""
+"""The number format: integers with a fractional length."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ MAX_BITS = 16
 
 @dataclass(frozen=True, slots=True)
 class QFormat:
-    """Signed fixed point: value = q * 2**-frac, q a two's-complement integer of `bits` bits.
+    """Fixed point: value = q * 2**-frac, q an integer of `bits` bits.
 
-    `frac` may be negative or larger than `bits` ("Going Deeper with Embedded FPGA Platform for
-    CNN", FPGA 2016, section 5.1).
+    q is in two's complement, or if not `signed` in 0..2**bits - 1: for feature maps that an
+    activation keeps from being negative. `frac` may be negative or larger than `bits` ("Going
+    Deeper with Embedded FPGA Platform for CNN", FPGA 2016, section 5.1).
 
     Raises
     ------
@@ -28,6 +29,7 @@ class QFormat:
 
     bits: int
     frac: int
+    signed: bool = True
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_BITS:
@@ -36,12 +38,12 @@ class QFormat:
     @property
     def min(self) -> int:
         """Smallest integer."""
-        return -(1 << (self.bits - 1))
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def max(self) -> int:
         """Largest integer."""
-        return (1 << (self.bits - 1)) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     def quantize(self, value: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Integers nearest to the real `value`: round half up, saturate."""
@@ -53,4 +55,4 @@ class QFormat:
         return np.ldexp(np.asarray(q, np.float64), -self.frac)
 
     def __str__(self) -> str:
-        return f"Q{self.bits - self.frac}.{self.frac}"
+        return f"{'' if self.signed else 'U'}Q{self.bits - self.frac}.{self.frac}"

@@ -101,8 +101,10 @@ class GraphBuilder:
         bits: int,
         scale: npt.ArrayLike,
         rounding: str,
+        *,
+        signed: bool = True,
     ) -> Value:
-        """Signed QONNX Quant node with zero point 0; `name` must be taken already."""
+        """QONNX Quant node with zero point 0; `name` must be taken already."""
         parameters = [
             self.constant(f"{name}/scale", np.asarray(scale, np.float32)),
             self.constant(f"{name}/zero_point", np.array(0.0, np.float32)),
@@ -113,7 +115,7 @@ class GraphBuilder:
             [value.name, *parameters],
             Value(name, value.shape),
             domain=QONNX_DOMAIN,
-            signed=1,
+            signed=int(signed),
             narrow=0,
             rounding_mode=rounding,
         )

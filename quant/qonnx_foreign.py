@@ -45,9 +45,10 @@ class _Range:
 
     @property
     def form(self) -> QFormat:
-        """The signed format that holds them."""
-        bits = max((self.high).bit_length(), (-1 - self.low).bit_length()) + 1
-        return QFormat(max(bits, MIN_BITS), self.frac)
+        """The format that holds them, with a sign if one of them is negative."""
+        signed = self.low < 0
+        bits = max(self.high.bit_length(), (-1 - self.low).bit_length() if signed else 0) + signed
+        return QFormat(max(bits, MIN_BITS), self.frac, signed)
 
 
 def has_quant_nodes(model: onnx.ModelProto) -> bool:

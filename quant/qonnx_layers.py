@@ -215,7 +215,8 @@ def add_requantize(graph: GraphBuilder, value: Value, name: str, output: QFormat
     """Add a rounding half up to `output`: plus half a unit, then Quant rounding by FLOOR."""
     half = graph.real(f"{name}/half", np.ldexp(0.5, -output.frac), value)
     raised = graph.apply("Add", f"{name}/raised", value, half)
-    return graph.quant(raised, name, output.bits, np.ldexp(1.0, -output.frac), "FLOOR")
+    scale = np.ldexp(1.0, -output.frac)
+    return graph.quant(raised, name, output.bits, scale, "FLOOR", signed=output.signed)
 
 
 def _leaky(graph: GraphBuilder, layer: FixedLayer, acc: Value) -> Value:

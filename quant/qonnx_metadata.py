@@ -41,7 +41,9 @@ def to_json(fixed: FixedGraph) -> str:
         "name": graph.name,
         "inputs": [asdict(i) for i in graph.inputs],
         "outputs": [asdict(o) for o in graph.outputs],
-        "formats": {name: [form.bits, form.frac] for name, form in fixed.formats.items()},
+        "formats": {
+            name: [form.bits, form.frac, form.signed] for name, form in fixed.formats.items()
+        },
         "layers": [_layer_content(layer) for layer in fixed.layers],
     }
     return json.dumps(content, allow_nan=False)

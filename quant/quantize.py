@@ -72,7 +72,7 @@ def quantize(
         return QuantResult(result.fixed, result.log)
     head: tuple[Step, ...] = ()
     if config.equalize:
-        graph, notes = equalize(graph, channel_ranges(graph, data), offsets=config.corrects)
+        graph, notes = equalize(graph, channel_ranges(graph, data))
         head = tuple(_equalized(name, note) for name, note in notes.items())
     result = Search(graph, data, config, progress=progress).run()
     return QuantResult(result.fixed, head + result.log)

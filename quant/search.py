@@ -26,11 +26,11 @@ from tilewright.quant.candidates import (
     neighbourhood,
 )
 from tilewright.quant.config import QuantConfig
-from tilewright.quant.constants import clip_range, fix_layer
+from tilewright.quant.constants import clip_range, fix_layer, fix_slope
 from tilewright.quant.data import check_data, normalize
 from tilewright.quant.features import requantizing_errors
 from tilewright.quant.fit import fit_weights, refusal
-from tilewright.quant.fixed import FixedGraph, FixedLayer
+from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray
 from tilewright.quant.floats import float_layer
 from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import postprocess
@@ -92,6 +92,7 @@ class Search:
         movable = weight_frac is None and not config.static
         self._squared = movable and config.objective == "squared"
         self._adapts = movable and config.corrects
+        self._unsigned = movable and config.unsigned
         weighted = sum(x.conv is not None for x in graph.layers)
         self._steps = len(graph.inputs) + len(graph.layers) + weighted * (1 + self._adapts)
         self._formats: dict[str, QFormat] = {}
@@ -136,16 +137,17 @@ class Search:
 
     def _input(self, name: str) -> None:
         values, bits = self._data[name], self._config.features(name)
-        initial = initial_frac(float(values.min()), float(values.max()), bits)
+        low, high = float(values.min()), float(values.max())
+        signed = low < 0.0 or not self._unsigned
+        initial = initial_frac(low, high, bits, signed=signed)
         fracs = self._candidates(initial)
-        frac, candidates = choose(
-            fracs, rounding_errors(values, bits, fracs, squared=self._squared).tolist()
-        )
-        form = self._formats[name] = QFormat(bits, frac)
+        errors = rounding_errors(values, bits, fracs, squared=self._squared, signed=signed)
+        frac, candidates = choose(fracs, errors.tolist())
+        form = self._formats[name] = QFormat(bits, frac, signed)
         size = self._chunk_images()
         parts = [values[start : start + size] for start in range(0, len(values), size)]
         self._floats[name] = parts
-        self._fixed[name] = [torch.from_numpy(form.quantize(p).astype(np.int16)) for p in parts]
+        self._fixed[name] = [_stored(form, form.quantize(p)) for p in parts]
         self._record(_feature_step(name, bits, initial, frac, candidates))
 
     def _chunk_images(self) -> int:
@@ -154,22 +156,32 @@ class Search:
 
     def _layer(self, layer: Layer, weights: Step | None) -> FixedLayer:
         bits = self._config.features(layer.name, layer)
-        fixed = self._fit(layer, QFormat(bits, 0), weights)
+        signed = not self._unsigned or self._has_sign(layer)
+        fixed = self._fit(layer, QFormat(bits, 0, signed), weights)
         inputs = [self._floats[n] for n in layer.all_inputs]
         wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
         accumulate = Accumulator(fixed, self._formats)
         sources = [self._fixed[n] for n in layer.all_inputs]
         accs = [accumulate(xs) for xs in zip(*sources, strict=True)]
         step = self._choose(fixed, accs, wanted)
-        output = QFormat(bits, step.frac)
+        output = QFormat(bits, step.frac, signed)
         lo, hi = clip_range(layer.activation, output)
         fixed = replace(fixed, output=output, lo=lo, hi=hi)
         self._formats[layer.name] = output
         self._floats[layer.name] = wanted
         stored = [postprocess(fixed, acc.to(torch.int64).numpy()) for acc in accs]
-        self._fixed[layer.name] = [torch.from_numpy(q.astype(np.int16)) for q, _ in stored]
+        self._fixed[layer.name] = [_stored(output, q) for q, _ in stored]
         self._record(_noted(step, wanted, sum(saturated for _, saturated in stored)))
         return fixed
+
+    def _has_sign(self, layer: Layer) -> bool:
+        """Whether the layer's results can be negative, whatever its weights are."""
+        activation = layer.activation
+        if activation.kind is ActivationKind.CLIP:
+            return activation.lo < 0.0
+        if activation.kind is ActivationKind.LEAKY and activation.slope != 1.0:
+            return fix_slope(activation) is not None
+        return layer.conv is not None or any(self._formats[n].signed for n in layer.inputs)
 
     def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:
         """Fixed-point form of `layer`, with a smaller weight frac where accumulators ask for it."""
@@ -207,16 +219,20 @@ class Search:
         return adapted
 
     def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> Step:
-        layer, bits = fixed.layer, fixed.output.bits
+        layer, bits, signed = fixed.layer, fixed.output.bits, fixed.output.signed
         low = min(float(w.min()) for w in wanted)
         high = max(float(w.max()) for w in wanted)
-        initial = initial_frac(low, high, bits)
+        initial = initial_frac(low, high, bits, signed=signed)
         source = self._formats[layer.inputs[0]]
         plain = layer.activation.kind is ActivationKind.NONE
         if layer.op is Op.MAX_POOL and plain and source.bits == bits:
             note = f"format of {layer.inputs[0]}, without loss"
             return _feature_step(layer.name, bits, initial, source.frac, (), note)
         fracs = self._candidates(initial)
+        if not signed:
+            # Half of the format's range is subtracted in the accumulator: it must be that fine.
+            finest = int(fixed.acc_frac.min()) + bits - 1
+            fracs = tuple(f for f in fracs if f <= finest) or (finest,)
         pairs = zip(accs, wanted, strict=True)
         errors = np.sum(
             [
@@ -237,6 +253,12 @@ class Search:
                 magnitude += float(np.abs(wanted, dtype=np.float64).sum())
             total += error / magnitude if magnitude else float(error > 0.0)
         return total
+
+
+def _stored(form: QFormat, integers: IntArray) -> torch.Tensor:
+    """A feature map's integers in the type that takes the least memory."""
+    kind = np.int16 if form.max < 1 << 15 else np.int32
+    return torch.from_numpy(integers.astype(kind))
 
 
 def _noted(step: Step, wanted: list[FloatArray], saturated: int) -> Step:

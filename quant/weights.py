@@ -28,14 +28,19 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def rounding_errors(
-    values: FloatArray, bits: int, fracs: Sequence[int], *, squared: bool = False
+    values: FloatArray,
+    bits: int,
+    fracs: Sequence[int],
+    *,
+    squared: bool = False,
+    signed: bool = True,
 ) -> npt.NDArray[np.float64]:
     """Sum of |values - quantized values|, or of its square, for each candidate: [len(fracs)]."""
     errors = np.zeros(len(fracs))
     with torch.inference_mode():
         for part in as_tensor(values).flatten().split(_BLOCK):
             for index, frac in enumerate(fracs):
-                difference = _difference(part, bits, frac)
+                difference = _difference(part, QFormat(bits, frac, signed))
                 difference = difference.square_() if squared else difference
                 errors[index] += difference.sum(dtype=torch.float64)
     return errors
@@ -50,15 +55,14 @@ def channel_errors(weight: FloatArray, bits: int, fracs: Sequence[int]) -> npt.N
         for start in range(0, len(flat), rows):
             part = flat[start : start + rows]
             for index, frac in enumerate(fracs):
-                difference = _difference(part, bits, frac).sum(dim=1, dtype=torch.float64)
+                difference = _difference(part, QFormat(bits, frac)).sum(dim=1, dtype=torch.float64)
                 errors[start : start + rows, index] = difference.numpy()
     return errors
 
 
-def _difference(values: torch.Tensor, bits: int, frac: int) -> torch.Tensor:
-    form = QFormat(bits, frac)
-    q = floor_((values * 2.0**frac).add_(0.5)).clamp_(form.min, form.max)
-    return q.mul_(2.0**-frac).sub_(values).abs_()
+def _difference(values: torch.Tensor, form: QFormat) -> torch.Tensor:
+    q = floor_((values * 2.0**form.frac).add_(0.5)).clamp_(form.min, form.max)
+    return q.mul_(2.0**-form.frac).sub_(values).abs_()
 
 
 def channel_fracs(weight: FloatArray, bits: int, config: QuantConfig, common: int) -> list[int]:

@@ -153,7 +153,8 @@ class _Model:
         length, address, place = self._bank_places(f, width, words)
         end = base + length
         _require(end <= target.act_depth, f"leaves the banks at {base} + {length}")
-        values = np.zeros((height, width, target.rows), np.int64)
+        zero = -(1 << (target.act_bits - 1)) if f["unsigned"] else 0
+        values = np.full((height, width, target.rows), zero, np.int64)
         known = np.ones((height, width, target.rows), bool)
         lane = self._memory_lane(f)
         size = cols * memory_lanes(target, f["narrow"]) * target.lane_bytes

@@ -298,7 +298,9 @@ def fix_randomly(graph: Graph, target: Target, rng: Rng) -> FixedGraph | None:
     """
     top = min(16, target.act_bits)
     formats = {
-        item.name: QFormat(int(rng.integers(2, top + 1)), int(rng.integers(-3, 10)))
+        item.name: QFormat(
+            int(rng.integers(2, top + 1)), int(rng.integers(-3, 10)), bool(rng.random() < 0.6)
+        )
         for item in graph.inputs
     }
     layers = []
@@ -333,9 +335,11 @@ def _fix_layer(
     elif layer.op is Op.AVG_POOL:
         assert layer.pool is not None
         acc_frac += average_fraction(layer.pool, *graph.shapes[layer.inputs[0]][1:])
-    output = QFormat(
-        int(rng.integers(2, target.act_bits + 1)), int(acc_frac.min()) - int(rng.integers(-2, 12))
-    )
+    output_bits, shift = int(rng.integers(2, target.act_bits + 1)), int(rng.integers(-2, 12))
+    # Half of an unsigned format's range is subtracted in the accumulator, and must fit there.
+    room = -output_bits < shift and output_bits + shift + np.ptp(acc_frac) < target.acc_bits - 2
+    signed = layer.activation.kind is ActivationKind.LEAKY or rng.random() < 0.6 or not room
+    output = QFormat(output_bits, int(acc_frac.min()) - shift, bool(signed))
     leaky = None
     lo = output.min
     if layer.activation.kind is ActivationKind.LEAKY and target.leaky:

@@ -211,10 +211,11 @@ def _tensor(item: dict[str, Any], header: dict[str, Any]) -> Tensor:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in item["pixels"].items()
     }
+    bits, frac, signed = item["format"]
     found = Tensor(
         address=int(item["address"]),
         pixels=PixelMap(**pixels),
-        format=QFormat(int(item["bits"]), int(item["frac"])),
+        format=QFormat(int(bits), int(frac), bool(signed)),
     )
     if not 0 <= found.address <= header["memory_bytes"] - found.pixels.size:
         raise ValueError("a tensor lies outside its memory")

@@ -76,7 +76,8 @@ class QuantSection:
     static : one fractional length for the network instead of one for each tensor
     per_channel : a fractional length for the weights of each output channel, not one a layer
     objective : error by which feature maps' fractional lengths are chosen: "absolute" or "squared"
-    equalize : rewrite the network by offsets and powers of two, so that it suits fixed point better
+    unsigned : feature maps that cannot be negative get no sign, and twice the resolution
+    equalize : rewrite the network by powers of two, so that it suits fixed point better
     bias_correction : make each channel's mean result that of the float network
     rounding : of weights: "nearest", or "learned" from the calibration images
     images : calibration images used, from the front of the set
@@ -91,6 +92,7 @@ class QuantSection:
     static: bool = _option(False)
     per_channel: bool = _option(True)
     objective: str = _option("squared", choices=OBJECTIVES)
+    unsigned: bool = _option(True)
     equalize: bool = _option(True)
     bias_correction: bool = _option(True)
     rounding: str = _option("learned", choices=ROUNDINGS)
@@ -110,6 +112,7 @@ class QuantSection:
             static=self.static,
             per_channel=self.per_channel,
             objective=self.objective,
+            unsigned=self.unsigned,
             equalize=self.equalize,
             bias_correction=self.bias_correction,
             rounding=self.rounding,

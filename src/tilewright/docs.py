@@ -109,7 +109,7 @@ addresses are multiples of P, and the rectangle's width is one of P/2.
 """
 
 _PARAMS = f"""
-One record of {isa.PARAM_BYTES} bytes a column, at STORE's `params`: the bias as 48-bit two's
+One record of {isa.PARAM_BYTES} bytes a column, at STORE's `params`: the bias as {isa.BIAS_BITS}-bit two's
 complement at the accumulator's precision, the requantizing right shift plus {numerics.SHIFT_BIAS} as one
 byte, and a zero byte. Shifts are limited to -15..48 before.
 """

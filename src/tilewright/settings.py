@@ -42,7 +42,7 @@ def resolve(options: argparse.Namespace) -> Config:
                   "scale": "scale", "input_shape": "input_shape"},
         "quant": {"weight_bits": "weight_bits", "feature_bits": "feature_bits",
                   "static": "static", "per_channel": "per_channel",
-                  "objective": "objective", "equalize": "equalize", "bias_correction": "bias_correction",
+                  "objective": "objective", "unsigned": "unsigned", "equalize": "equalize", "bias_correction": "bias_correction",
                   "rounding": "rounding", "average_bits": "average_bits",
                   "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
                   "images": "calibration_images"},

@@ -184,7 +184,7 @@ def written_values(program: Program, name: str) -> npt.NDArray[np.bool_]:
         pixels = np.arange(field["cols"])[None, :, None] * target.pixel_bytes
         lanes = np.arange(field["lanes"] * target.lane_bytes)
         marks[rows + pixels + field["dst_lane"] * target.lane_bytes + lanes] = 1
-    return np.not_equal(place.layout.unpack(marks.tobytes()), 0)
+    return np.not_equal(place.layout.unpack(marks.tobytes()), place.layout.offset)
 
 
 def _compare(

@@ -74,6 +74,7 @@ def load_job(
         phase=random.choice((0, half)) if pixels > 1 else 0,
         narrow=narrow,
         period=random.randint(most // 2 + 1, most) if narrow else 0,
+        unsigned=random.randrange(2),
         **pads,
     )
     return {**job, **wanted}, rows * pitch
@@ -91,7 +92,7 @@ def load_words(
     for y in range(height):
         for x in range(width):
             row, col = y - job["pad_top"], x - job["pad_left"]
-            lanes = [0] * target.rows
+            lanes = [-job["unsigned"] << (target.act_bits - 1)] * target.rows
             if 0 <= row < job["rows"] and 0 <= col < job["cols"]:
                 pixel = memory_lanes(target, job["narrow"]) * target.lane_bytes
                 at = job["address"] + row * job["pitch"] + col * pixel

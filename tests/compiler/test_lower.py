@@ -14,6 +14,7 @@ from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output, Pool
 from tilewright.quant.fixed import Leaky
+from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import run_fixed
 from tilewright.sim.isa_model import execute
 from tilewright.sim.random_layers import (
@@ -219,6 +220,28 @@ def test_fused_pooling_and_depthwise_with_a_multiplier():
     _check(_fixed(_graph(*layers)), SMALL, 1)
 
 
+@pytest.mark.parametrize("bits", [7, 8])
+def test_unsigned_maps_meet_padding_residuals_pooling_and_signed_ones(bits):
+    pool = Pool(kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1))
+    layers = (
+        _conv("a", outputs=6, pads=(1, 1, 1, 1)),
+        _conv("b", "a", 6, 6, pads=(1, 1, 1, 1), residual="a"),
+        Layer(name="c", op=Op.CONCAT, inputs=("b", "x")),
+        Layer(name="d", op=Op.AVG_POOL, inputs=("c",), pool=pool),
+        Layer(name="y", op=Op.MAX_POOL, inputs=("d",), pool=pool),
+    )
+    fixed = _fixed(_graph(*layers))
+    formats = {
+        name: dataclasses.replace(form, bits=bits, signed=name in ("x", "c"))
+        for name, form in fixed.formats.items()
+    }
+    changed = tuple(
+        dataclasses.replace(item, output=form, lo=form.min, hi=form.max)
+        for item, form in ((item, formats[item.name]) for item in fixed.layers)
+    )
+    _check(dataclasses.replace(fixed, formats=formats, layers=changed), SMALL, 2)
+
+
 def test_a_layer_larger_than_every_buffer():
     target = Target(rows=3, cols=5, act_depth=64, acc_depth=16, acc_bits=40, bus_bytes=4)
     layer = _conv(channels=13, outputs=11, pads=(1, 1, 1, 1))
@@ -293,6 +316,10 @@ def test_accumulators_biases_clips_and_slopes_beyond_the_target_are_refused():
     huge = np.full(7, 1 << 39)
     _refused(changed(bias=huge), SMALL, "'y'", "acc_bits of 40", "acc_bits of at least 41")
     _refused(changed(hi=128), SMALL, "'y'", r"\[-?\d+, 128\]", r"\[-128, 127\]")
+    fine = QFormat(8, int(fixed.layers[0].acc_frac.min()) + 8, signed=False)
+    _refused(changed(output=fine, lo=0, hi=255), SMALL, "'y'", "unsigned", "7 finer", "or a sign")
+    coarse = QFormat(8, int(fixed.layers[0].acc_frac.min()) - 40, signed=False)
+    _refused(changed(output=coarse, lo=0, hi=255), SMALL, "'y'", "offsets", "40 bits")
     leaky = Leaky(multiplier=3, shift=4)
     plain = dataclasses.replace(SMALL, leaky=False)
     _refused(changed(leaky=leaky), plain, "'y'", "LeakyReLU", "leaky = true")

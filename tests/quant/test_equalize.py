@@ -71,30 +71,9 @@ def images(count=6):
 def test_the_outputs_stay_what_they_were(activation):
     graph, data = network(activation), images()
     changed, notes = equalize(graph, channel_ranges(graph, data))
-    assert {"stem", "sum"} <= set(notes)
+    assert "stem" in notes
     before, after = (run_float(g, data, keep=["fc"])["fc"] for g in (graph, changed))
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
-
-
-def test_offsets_go_only_where_every_reader_can_make_up_for_them():
-    graph = network()
-    _, notes = equalize(graph, channel_ranges(graph, images()))
-    # Rectified, read by a convolution without padding, or by one behind an average.
-    assert notes["depthwise"].startswith("offset") and notes["sum"].startswith("offset")
-    # Padding's zeros would no longer be zero; a residual is not rectified.
-    assert notes["stem"].endswith("channels scaled")
-    assert not {"padded", "project", "mean", "fc"} & set(notes)
-
-
-def test_an_offset_gives_rectified_values_one_more_bit():
-    graph = network()
-    plain, better = (
-        quantize(graph, images(), QuantConfig(equalize=on, rounding="nearest")).fixed
-        for on in (False, True)
-    )
-    for name in ("depthwise", "sum"):
-        assert better.formats[name].frac >= plain.formats[name].frac + 1
-    assert better.layer("depthwise").lo < 0
 
 
 def test_scaled_channels_reach_the_range_of_the_largest_with_the_same_integer_weights():

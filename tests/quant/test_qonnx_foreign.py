@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tilewright.errors import TilewrightError
+from tilewright.quant.formats import QFormat
 from tilewright.quant.qonnx_export import to_qonnx
 from tilewright.quant.qonnx_foreign import import_qonnx
 from tilewright.quant.reference import quantize_inputs, run_fixed
@@ -91,9 +92,9 @@ def execute(model, image):
 def test_the_imported_network_computes_what_qonnx_does():
     model = Builder().model()
     fixed = import_qonnx(model)
-    formats = {name: (form.bits, form.frac) for name, form in fixed.formats.items()}
-    # Five bits without a sign are six with one, limited to 0..31.
-    assert formats["x"] == (8, 5) and formats["conv"] == (6, 4) and formats["deep"] == (8, 3)
+    forms = fixed.formats
+    assert forms["x"] == QFormat(8, 5) and forms["deep"] == QFormat(8, 3)
+    assert forms["conv"] == QFormat(5, 4, signed=False)
     assert (fixed.layer("conv").lo, fixed.layer("conv").hi) == (0, 31)
     assert [layer.weight_bits for layer in fixed.layers if layer.weight is not None] == [4, 4, 4]
     assert len(set(fixed.layer("conv").weight_frac.tolist())) >= 5

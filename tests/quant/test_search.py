@@ -142,6 +142,41 @@ def test_no_multiplier_and_shift_is_nearer_to_the_slope(slope):
     assert abs(chosen.multiplier * 2.0**-chosen.shift - slope) == np.abs(pairs - slope).min()
 
 
+def test_maps_that_cannot_be_negative_have_no_sign_and_twice_the_resolution():
+    raw = images()
+    signed, fixed = (
+        quantize(every_operation(), raw, QuantConfig(unsigned=on, rounding="nearest")).fixed
+        for on in (False, True)
+    )
+    without = {name for name, form in fixed.formats.items() if not form.signed}
+    # An average of rectified values, and what is rectified after a sum; never a plain convolution.
+    assert without == {"stem", "depthwise", "add", "relu", "mean"}
+    assert all(form.signed for form in signed.formats.values())
+    for name in without:
+        assert fixed.formats[name].frac == signed.formats[name].frac + 1
+
+
+def test_an_input_without_negative_values_has_no_sign():
+    graph = every_operation()
+    graph = replace(graph, inputs=(replace(graph.inputs[0], mean=(0.0,)), graph.inputs[1]))
+    fixed = quantize(graph, images(), QuantConfig(rounding="nearest")).fixed
+    assert fixed.formats["image"] == QFormat(8, 6, signed=False)  # 255 / 64
+    assert fixed.formats["image2"].signed
+
+
+def test_sums_over_unsigned_maps_stay_below_the_bound_with_and_without_their_offset():
+    layer = conv(np.random.default_rng(0), "y", "x", 3, 2)
+    form = QFormat(8, 4, signed=False)
+    fixed = fix_layer(layer, {"x": form}, QFormat(8, 0), shape=(3, 4, 4), channels=2, weight_frac=6)
+    assert fixed.weight is not None
+    flat = fixed.weight.reshape(2, -1)
+    positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
+    plain = np.maximum(255 * positive + np.maximum(fixed.bias, 0), -255 * negative)
+    assert max(plain) <= accumulator_bound(fixed, {"x": form})
+    shifted = np.maximum(127 * positive - 128 * negative, 128 * positive - 127 * negative)
+    assert max(shifted) <= accumulator_bound(fixed, {"x": form})
+
+
 @pytest.mark.parametrize("slope", [0.0, 1e-12])
 def test_slope_zero_is_a_clip_at_zero(slope):
     activation = Activation(kind=ActivationKind.LEAKY, slope=slope)
