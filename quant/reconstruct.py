@@ -70,12 +70,16 @@ class _Problem:
     """Mean window, float64 [G, d]."""
     goal: torch.Tensor
     """Mean wanted result, float64 [O]."""
+    kept: torch.Tensor
+    """1 where the weight is not exactly 0, [G, O/G, d]: what was pruned stays pruned."""
 
     def part(self, rows: slice) -> _Problem:
         """The problem of some output channels; of all of them where there are several groups."""
         if len(self.target) > 1:
             return self
-        return replace(self, target=self.target[:, rows], goal=self.goal[rows])
+        return replace(
+            self, target=self.target[:, rows], goal=self.goal[rows], kept=self.kept[:, rows]
+        )
 
 
 def corrected_bias(weight: DoubleArray, samples: Samples) -> DoubleArray:
@@ -164,10 +168,11 @@ def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:
     goal = samples.wanted.mean(dim=0, dtype=torch.float64)
     centred = windows - mean.float()[:, None]
     target = torch.from_numpy(np.array(weight)).reshape(groups, -1, size)
+    kept = (target != 0).float()
     if pixels <= size:
         factor = centred / pixels**0.5
         damping = _DAMPING * factor.square().sum(dim=(1, 2)) / size
-        return _Problem(factor, target, _positive(damping)[:, None], mean, goal)
+        return _Problem(factor, target, _positive(damping)[:, None], mean, goal, kept)
     moments = (centred.transpose(1, 2) @ centred / pixels).double()
     damping = _positive(_DAMPING * moments.diagonal(dim1=1, dim2=2).mean(dim=1))
     damped = moments + torch.diag_embed(damping[:, None].expand(groups, size))
@@ -178,7 +183,8 @@ def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:
         cross += damping[:, None, None] * target.transpose(1, 2)
         target = torch.cholesky_solve(cross, lower).transpose(1, 2).float().contiguous()
     none = torch.zeros(groups, 1)
-    return _Problem(lower.transpose(1, 2).float().contiguous(), target, none, mean, goal)
+    factor = lower.transpose(1, 2).float().contiguous()
+    return _Problem(factor, target, none, mean, goal, kept)
 
 
 def _positive(damping: torch.Tensor) -> torch.Tensor:
@@ -194,7 +200,7 @@ def _descend(
     groups, _, size = factor.shape
     unit = torch.from_numpy(np.ldexp(1.0, -fracs)).float().reshape(groups, -1)
     goal = problem.target / unit[:, :, None]
-    q = floor_(goal + 0.5).clamp_(form.min, form.max)
+    q = floor_(goal + 0.5).clamp_(form.min, form.max) * problem.kept
     rest = q - goal
     carried = rest @ factor.transpose(1, 2)
     for _ in range(sweeps):
@@ -203,7 +209,9 @@ def _descend(
             columns = np.s_[:, :, start : start + _COLUMNS]
             part = factor[columns]
             slopes = carried @ part + problem.damping[:, :, None] * rest[columns]
-            step = _descend_columns(q[columns], slopes, part, problem.damping, form)
+            step = _descend_columns(
+                q[columns], problem.kept[columns], slopes, part, problem.damping, form
+            )
             rest[columns] += step
             carried += step @ part.transpose(1, 2)
         if torch.equal(before, q):
@@ -215,6 +223,7 @@ def _descend(
 
 def _descend_columns(
     q: torch.Tensor,
+    kept: torch.Tensor,
     slopes: torch.Tensor,
     factor: torch.Tensor,
     damping: torch.Tensor,
@@ -222,18 +231,18 @@ def _descend_columns(
 ) -> torch.Tensor:
     """Improve some columns of the weights, `q` [G, O/G, b], in place; returns by how much.
 
-    `slopes` are half the error's derivatives there, `factor` [G, m, b] the problem's columns.
+    Only those that are `kept` change. `slopes` are half the error's derivatives there, `factor` [G, m, b] the problem's columns.
     """
     count = q.shape[2]
     moments = factor.transpose(1, 2) @ factor + torch.diag_embed(damping.expand(-1, count))
     # Columns first, so that each is contiguous.
-    values, slopes = (t.permute(2, 0, 1).contiguous() for t in (q, slopes))
+    values, slopes, free = (t.permute(2, 0, 1).contiguous() for t in (q, slopes, kept))
     rows = moments.permute(2, 1, 0)[..., None].contiguous()
     steps = torch.zeros_like(values)
     for i in range(count):
         curvature = rows[i, i].clamp_min(1e-30)
         new = floor_(values[i] - slopes[i] / curvature + 0.5).clamp_(form.min, form.max)
-        steps[i] = new - values[i]
+        steps[i] = (new - values[i]) * free[i]
         slopes += rows[i] * steps[i]
     result = steps.permute(1, 2, 0)
     q += result

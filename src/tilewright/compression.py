@@ -162,8 +162,8 @@ def quant_config(
 ) -> QuantConfig:
     """How to quantize a compressed network without undoing it.
 
-    Rounding to nearest keeps zeros; one fractional length a layer keeps a codebook; ternary weights
-    with powers of two as scales take 2 bits.
+    Zeros stay zeros anyway. One fractional length a layer and rounding to nearest keep a codebook;
+    ternary weights with powers of two as scales take 2 bits.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def quant_config(
     ternary : graph layers whose weights are ternary with shifts
     """
     kinds = {step.kind for step in steps}
-    if kinds & {"prune", "vectors", "share", "ternary"}:
+    if kinds & {"share", "ternary"}:
         config = dataclasses.replace(config, rounding="nearest")
     if "share" in kinds:
         config = dataclasses.replace(config, per_channel=False, equalize=False)

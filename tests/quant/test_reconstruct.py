@@ -66,6 +66,20 @@ def test_mean_results_are_the_wanted_ones(pixels, groups):
     np.testing.assert_allclose(results.mean(axis=0), samples.wanted.mean(dim=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("pixels", [3, 200])
+def test_weights_of_exactly_zero_stay_zero_while_the_others_make_up_for_them(pixels):
+    weight, samples = problem(pixels=pixels, size=8)
+    weight[:, ::2] = 0.0
+    form, fracs = QFormat(6, 0), np.full(3, 3)
+    found = reconstruct(weight, form, fracs, samples, offsets=(0,), finest=fracs, per_channel=True)
+    assert (found.weight[weight == 0] == 0).all()
+    assert (found.weight[weight != 0] != 0).any()
+    if pixels == 200:
+        form = QFormat(6, 3)
+        nearest = squared(form.dequantize(form.quantize(weight.reshape(3, 8))), samples)
+        assert squared(found.weight.reshape(3, 8) / 8, samples).sum() < nearest.sum()
+
+
 def test_one_offset_serves_all_channels_where_they_share_a_frac():
     weight, samples = problem(2)
     found = reconstruct(
