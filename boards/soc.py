@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from amaranth.build import ResourceError
 from amaranth.hdl import (
@@ -18,24 +18,41 @@ from amaranth.hdl import (
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from tilewright.boards.board import Board
+from tilewright.boards.board import Board, Memory
 from tilewright.boards.clocks import ClockGenerator
+from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link import HostLink
 from tilewright.boards.memory.arbiter import BusArbiter
 from tilewright.boards.memory.block_memory import BlockMemory
 from tilewright.boards.memory.sdram import SdramController, sdram_pins
 from tilewright.boards.memory.spram import Spram
+from tilewright.compiler.target import Target
 from tilewright.hw.axi import flat
 from tilewright.hw.top import Accelerator
 from tilewright.hw.verilog import component_verilog
 
-__all__ = ["CORE", "LEDS", "BoardCore", "BoardTop", "core_verilog"]
+__all__ = ["CORE", "LEDS", "BoardCore", "BoardTop", "Settings", "core_verilog"]
 
 CORE = "tilewright_board"
 """Name of the core's module."""
 
 LEDS = 3
 """Alive (blinks), the host sends, the accelerator's interrupt."""
+
+
+class Settings(Protocol):
+    """What the core must know of a board."""
+
+    @property
+    def target(self) -> Target:
+        """The accelerator."""
+
+    @property
+    def memory(self) -> Memory:
+        """Where programs and feature maps are."""
+
+    def identity(self, baud: int | None = None) -> Identity:
+        """What the board says of itself over its link."""
 
 
 class BoardCore(wiring.Component):
@@ -63,7 +80,7 @@ class BoardCore(wiring.Component):
     tx: Any
     leds: Any
 
-    def __init__(self, board: Board, baud: int | None = None) -> None:
+    def __init__(self, board: Settings, baud: int | None = None) -> None:
         self._board = board
         self._identity = board.identity(baud)
         super().__init__(
@@ -103,12 +120,12 @@ class BoardCore(wiring.Component):
         return Cat(count[-1], heard[-1], irq)
 
 
-def _memory_ports(board: Board) -> dict[str, Any]:
+def _memory_ports(board: Settings) -> dict[str, Any]:
     chip = board.memory.chip
     return {} if chip is None else flat("sdram", sdram_pins(chip))
 
 
-def _memory(board: Board) -> Any:
+def _memory(board: Settings) -> Any:
     """The memory, an AXI4 slave `bus`."""
     memory, width = board.memory, board.target.bus_bytes
     if memory.chip is not None:

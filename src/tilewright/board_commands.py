@@ -23,6 +23,7 @@ from tilewright.simulation import cache_folder
 if TYPE_CHECKING:
     from tilewright.boards.board import Board
     from tilewright.boards.flow import Bitstream
+    from tilewright.boards.vivado.boards import VivadoBoard
     from tilewright.compiler.program import Program
 
 __all__ = ["boards", "build_for_board", "program"]
@@ -31,6 +32,7 @@ __all__ = ["boards", "build_for_board", "program"]
 def boards(options: argparse.Namespace) -> Outcome:
     """List the boards: array, clock, memory, link, and what was proven for each."""
     from tilewright.boards.registry import BOARDS
+    from tilewright.boards.vivado.boards import VIVADO_BOARDS
 
     rows = [
         (board.name, board.part, _array(board), f"{board.target.clock_mhz:g}",
@@ -38,15 +40,22 @@ def boards(options: argparse.Namespace) -> Outcome:
          f"{board.baud / 1e6:g} Mbaud", _evidence(board))
         for board in BOARDS.values()
     ]  # fmt: skip
+    rows += [
+        (board.name, board.part, _array(board), f"{board.target.clock_mhz:g}",
+         f"{board.memory.size / 1024:,.0f} KiB {board.memory.kind}" if board.pins else "DDR",
+         f"{board.baud / 1e6:g} Mbaud" if board.pins else "AXI",
+         "project for Vivado, which was not run")
+        for board in VIVADO_BOARDS.values()
+    ]  # fmt: skip
     columns = ("name", "part", "array", "MHz", "memory", "link", "proven")
     result = {
         name: {**dataclasses.asdict(board), "proven": proven(name)}
-        for name, board in BOARDS.items()
+        for name, board in (BOARDS | VIVADO_BOARDS).items()
     }
     return Outcome(0, result, lambda console: print_table(console, "Boards", columns, rows))
 
 
-def _array(board: Board) -> str:
+def _array(board: Board | VivadoBoard) -> str:
     return f"{board.target.rows}×{board.target.cols}"
 
 
@@ -63,13 +72,17 @@ def _evidence(board: Board) -> str:
 
 def build_for_board(options: argparse.Namespace) -> Outcome:
     """A network's bitstream, program and host package for a board."""
+    from tilewright.boards.host_package import write_host_package
     from tilewright.boards.registry import get_board
+    from tilewright.boards.vivado.boards import VIVADO_BOARDS
     from tilewright.compiler.listing import listing
     from tilewright.compiler.save import save_program
 
-    board = get_board(options.board)
     if options.target is not None:
         raise TilewrightError("Options --board and --target exclude each other: a board has one")
+    if options.board in VIVADO_BOARDS:
+        return _build_vivado(VIVADO_BOARDS[options.board], options)
+    board = get_board(options.board)
     config = dataclasses.replace(resolve(options), target=board.target)
     with show_progress(quiet=options.quiet) as progress:
         network = quantized_network(config, progress)
@@ -82,14 +95,46 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
         save_quantized(network, config, stage)
         save_program(made, stage / "program.twp")
         (stage / "program.txt").write_text(listing(made), "utf-8")
+        write_host_package(
+            stage, board=board.name, baud=board.baud, target=board.target, program=made
+        )
         result = {"output": str(folder), **_report(board, made, bitstream)}
         if bitstream is not None:
             shutil.copyfile(bitstream.path, stage / f"{board.name}{bitstream.path.suffix}")
-        (stage / "board.json").write_text(to_json(result), "utf-8")
+        (stage / "build.json").write_text(to_json(result), "utf-8")
     return Outcome(0, result, lambda console: _print_build(console, result))
 
 
-def _check_memory(board: Board, made: Program) -> None:
+def _build_vivado(board: VivadoBoard, options: argparse.Namespace) -> Outcome:
+    """A network's program, and a project of which Vivado makes the bitstream."""
+    from tilewright.boards.host_package import write_host_package
+    from tilewright.boards.vivado.project import write_project
+    from tilewright.compiler.listing import listing
+
+    config = dataclasses.replace(resolve(options), target=board.target)
+    with show_progress(quiet=options.quiet) as progress:
+        network = quantized_network(config, progress)
+        made = api.compile(network.fixed, board.target, keep=False, progress=progress).program
+        if board.pins:
+            _check_memory(board, made)
+        folder = output_folder(config, network.fixed.graph.name)
+        with staging(folder) as stage:
+            save_quantized(network, config, stage)
+            (stage / "program.txt").write_text(listing(made), "utf-8")
+            write_host_package(
+                stage, board=board.name, baud=board.baud, target=board.target, program=made
+            )
+            files: list[str] = []
+            if not options.no_bitstream:
+                progress(0, 0, "write the project for Vivado")
+                (stage / "vivado").mkdir()
+                files = write_project(board, stage / "vivado")
+    result = {"output": str(folder), "board": board.name, "part": board.part, "vivado": files}
+    lines = [f"Wrote {folder}; vivado/build.tcl makes the bitstream, which was not tried"]
+    return Outcome(0, result, lambda console: print_lines(console, lines))
+
+
+def _check_memory(board: Board | VivadoBoard, made: Program) -> None:
     if made.memory_bytes > board.memory.size:
         raise TilewrightError(
             f"Board {board.name!r} has {board.memory.size:,} bytes of memory, the network needs "
