@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 import tilewright
-from tilewright import board_commands, commands, compress_command
+from tilewright import board_commands, board_runs, commands, compress_command
 from tilewright.boards.host.errors import HostError
 from tilewright.compress.steps import KINDS
 from tilewright.console import Outcome
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         ("build", commands.build, "model data quant target board simulate precision"),
         ("boards", board_commands.boards, ""),
         ("program", board_commands.program, "program"),
+        ("run", board_runs.run, "run"),
         ("targets", commands.targets, ""),
         ("doctor", commands.doctor, ""),
     ):
@@ -118,7 +119,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "target", "simulate", "layer", "precision"),
-        *("board", "program", "compress"),
+        *("board", "program", "run", "compress"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -169,6 +170,15 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
     add("--bitstream", metavar="FILE", help="instead of the board's own, which is built first")
     add("--flash", action="store_true", help="into the flash, for good, instead of until power-off")
+    add = groups["run"].add_argument
+    add("images", nargs="*", metavar="IMAGE", help=".npy, .npz or, with Pillow, image files")
+    add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
+    add("--port", help="its serial port (default: the only one there is)")
+    add("--virtual", action="store_true", help="on the virtual board: the board's RTL, simulated")
+    add("--noise", type=float, metavar="SHARE", help="... with so many bytes of the link damaged")
+    add("--program", metavar="FILE", help="of `build --board` (default: the only one in ./build)")
+    add("--pixel-scale", type=float, default=1.0, metavar="F", help="factor for pixels 0..255")
+    add("--selftest", action="store_true", help="compute what is known instead, and compare")
     add = groups["simulate"].add_argument
     add("--images", type=int, metavar="N", help="images to simulate (default 1)")
     add("--latency", type=int, metavar="CYCLES", help="of the memory (default 50)")
