@@ -10,6 +10,7 @@ from .protocol import (
     FLAG,
     HEADER,
     IDENTITY_BYTES,
+    MIN_PAYLOAD,
     NOT_ACKNOWLEDGED,
     PROTOCOL_VERSION,
     REGISTER_BYTES,
@@ -25,6 +26,12 @@ __all__ = ["Link", "LinkCounts"]
 
 _BITS = 10
 """Of a byte on the line: start and stop with it."""
+
+_LEAST_PIECE = 32
+"""Bytes of a request below which the frame around them is most of it."""
+
+_TRIES_OF_PIECE = 3
+"""After so many, a request for memory is made anew, with half of its data."""
 
 _MOST_BYTES = 1 << 15
 """More than any answer has, what was under way before it included: something else is talking."""
@@ -86,6 +93,7 @@ class Link:
         self.status = Status(0)
         self._sequence = random.randrange(256)
         self._byte_s = 0.0
+        self._piece = MIN_PAYLOAD
         self.identity = self._identify()
         self._byte_s = _BITS / self.identity.baud
 
@@ -94,10 +102,7 @@ class Link:
         unit = self.identity.data_bytes
         first = address // unit * unit
         last = -(-(address + count) // unit) * unit
-        blocks = [
-            self._good(Command.READ_MEMORY, at, size=size) for at, size in self._blocks(first, last)
-        ]
-        return b"".join(blocks)[address - first :][:count]
+        return self._move(Command.READ_MEMORY, first, last)[address - first :][:count]
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write bytes from a bus address on; the rest of a beat that they touch stays."""
@@ -108,8 +113,7 @@ class Link:
             data = self.read_memory(first, address - first) + data
         if data and (end := first + len(data)) < last:
             data += self.read_memory(end, last - end)
-        for at, size in self._blocks(first, last):
-            self._good(Command.WRITE_MEMORY, at, data=data[at - first : at - first + size])
+        self._move(Command.WRITE_MEMORY, first, last, data)
 
     def read_register(self, offset: int) -> int:
         """The register at a byte offset."""
@@ -124,14 +128,35 @@ class Link:
         """Whether the interrupt was, or went, up; False if nothing came for `timeout_s` seconds."""
         return self._try(Command.WAIT, 0, b"", 0, timeout_s=timeout_s) is not None
 
-    def _blocks(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Address and size of requests for first..last: none crosses a block's border."""
-        block = self.identity.payload
-        starts = [first, *range((first // block + 1) * block, last, block)] if first < last else []
-        return [(at, min((at // block + 1) * block, last) - at) for at in starts]
+    def _move(self, command: Command, first: int, last: int, data: bytes = b"") -> bytes:
+        """Read addresses first..last, or write `data` there, in requests within their blocks.
+
+        They get shorter where the line is bad, and longer where it is good.
+        """
+        at, result = first, bytearray()
+        while at < last:
+            end = min((at // self._piece + 1) * self._piece, last)
+            shortest = self._piece == _LEAST_PIECE
+            before = self.counts.retries
+            piece = data[at - first : end - first]
+            tries = self.tries if shortest else min(_TRIES_OF_PIECE, self.tries)
+            answer = self._request(command, at, end - at, piece, tries=tries)
+            if answer is None and shortest:
+                raise self._silence()
+            if answer is None or self.counts.retries > before:
+                self._piece = max(self._piece // 2, _LEAST_PIECE)
+            else:
+                self._piece = min(self._piece * 2, self.identity.payload)
+            if answer is not None:
+                self._check(command, at)
+                result += answer
+                at = end
+        return bytes(result)
 
     def _identify(self) -> Identity:
-        data = self._request(Command.IDENTIFY, 0, size=IDENTITY_BYTES)
+        data = self._request(Command.IDENTIFY, 0, IDENTITY_BYTES)
+        if data is None:
+            raise self._silence()
         try:
             identity = Identity.from_bytes(data)
         except ValueError:
@@ -148,7 +173,14 @@ class Link:
 
     def _good(self, command: Command, address: int, size: int = 0, data: bytes = b"") -> bytes:
         """Data of the answer to a request that the board could fulfil."""
-        answer = self._request(command, address, size=size, data=data)
+        answer = self._request(command, address, size, data)
+        if answer is None:
+            raise self._silence()
+        self._check(command, address)
+        return answer
+
+    def _check(self, command: Command, address: int) -> None:
+        """Raise HostError if the last answer says that the board could not do it."""
         what = command.name.lower().replace("_", " ")
         if self.status & Status.REFUSED:
             raise HostError(
@@ -160,21 +192,31 @@ class Link:
                 f"Board {self.identity.board!r} got a bus error on {what} at {address:#x}; check "
                 "the address"
             )
-        return answer
 
-    def _request(self, command: Command, address: int, size: int = 0, data: bytes = b"") -> bytes:
-        """Data of the answer, after as many tries as it takes."""
+    def _silence(self) -> HostError:
+        return HostError(
+            f"No answer on {self.transport.name} after {self.tries} tries; check that the board is "
+            "powered, its bitstream loaded, and that port and baud rate are the board's"
+        )
+
+    def _request(
+        self,
+        command: Command,
+        address: int,
+        size: int = 0,
+        data: bytes = b"",
+        *,
+        tries: int | None = None,
+    ) -> bytes | None:
+        """Data of the answer, after as many tries as it takes; None if `tries` are not enough."""
         self._sequence = (self._sequence + 1) % 256
         self.counts.requests += 1
-        for attempt in range(self.tries):
+        for attempt in range(self.tries if tries is None else tries):
             self.counts.retries += attempt > 0
             answer = self._try(command, address, data, size, timeout_s=self.timeout_s)
             if answer is not None:
                 return answer
-        raise HostError(
-            f"No answer on {self.transport.name} after {self.tries} tries; check that the board is "
-            "powered, its bitstream loaded, and that port and baud rate are the board's"
-        )
+        return None
 
     def _try(
         self, command: Command, address: int, data: bytes, size: int, *, timeout_s: float

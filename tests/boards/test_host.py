@@ -89,6 +89,19 @@ def test_results_are_those_of_the_integer_reference(
     assert bool(accelerator.link.counts.retries) == bool(noise)
 
 
+def test_on_a_bad_line_requests_get_shorter_and_everything_still_arrives() -> None:
+    board = BoardModel(TARGET, payload=1024)
+    link = Link(board, timeout_s=0.0, tries=200)
+    data = Random(2).randbytes(20_000)
+    address = board.identity.memory_base + 4
+    link.write_memory(address, data)
+    assert link.counts.requests < 30, "1024 bytes a request on a good line"
+    board.noise = Noise(Random(3), 0.01)
+    before = link.counts.retries
+    assert link.read_memory(address, len(data)) == data
+    assert link.counts.retries - before < 1500, "1024 bytes would arrive once in 30,000 tries"
+
+
 def test_values_beyond_the_input_format_are_counted(
     compiled: Program, program: HostProgram
 ) -> None:
