@@ -229,6 +229,29 @@ def test_a_board_that_was_reset_under_way_is_noticed(
         accelerator.run(IMAGES[0])
 
 
+@pytest.mark.parametrize("writes", [3, 14, 20, 29])
+def test_a_host_can_start_anew_after_its_line_was_cut_in_the_midst_of_a_request(
+    compiled: Program, program: HostProgram, writes: int
+) -> None:
+    board = BoardModel(TARGET, compiled)
+
+    def cut(data: bytes) -> bytes:
+        nonlocal writes
+        writes -= 1
+        return data[: len(data) // 2] if writes <= 0 else data
+
+    board.noise = cut
+    with pytest.raises(HostError, match=r"^No answer on the model after 20 tries; check that the "):
+        accelerator = driver(board)
+        accelerator.load(program)
+        accelerator.run(IMAGES[0])
+    board.noise = lambda data: data
+    accelerator = driver(board)
+    accelerator.load(program)
+    wanted = run_fixed(FIXED, quantize_inputs(FIXED, {"x": IMAGES[0].transpose(2, 0, 1)[None]}))
+    np.testing.assert_array_equal(accelerator.run(IMAGES[0]).integers["p"], wanted["y"][0])
+
+
 def test_what_another_host_left_running_is_stopped(compiled: Program, program: HostProgram) -> None:
     board = BoardModel(TARGET, compiled)
     board.registers[offset("CTRL")] = Control(0)

@@ -64,6 +64,12 @@ def test_bytes_back_to_back_are_received_whatever_the_ratio(
     assert received(rate, line_of(BYTES, 1 + drift)) == [(byte, 0) for byte in BYTES]
 
 
+@pytest.mark.parametrize("drift", [-0.04, 0.04])
+def test_at_many_cycles_a_bit_the_sender_may_be_4_percent_off(drift: float) -> None:
+    rate = BaudRate(clock_hz=25, baud=1)
+    assert received(rate, line_of(BYTES, 1 + drift)) == [(byte, 0) for byte in BYTES]
+
+
 def test_a_missing_stop_bit_is_an_error() -> None:
     rate = BaudRate(clock_hz=8, baud=1)
     assert received(rate, [(0, 1), (1, 8), (0, 1), (1, 2), *line_of([0x42])]) == [
