@@ -19,7 +19,16 @@ from torch.nn import functional
 from tilewright.compress.layers import Layer, weight_layers
 from tilewright.errors import TilewrightError
 
-__all__ = ["METHODS", "Factors", "approximate", "energies", "factorize", "fit", "svd"]
+__all__ = [
+    "METHODS",
+    "Factors",
+    "approximate",
+    "energies",
+    "factorize",
+    "fit",
+    "inputs_of",
+    "svd",
+]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -102,7 +111,7 @@ def energies(model: nn.Module, images: torch.Tensor, names: list[str]) -> dict[s
             weight: Matrix = layers[name].weight.detach().double().numpy()
             spectrum = np.square(np.linalg.svd(weight, compute_uv=False))
         else:
-            y = _responses(layers[name], _inputs_of(model, name, images))
+            y = _responses(layers[name], inputs_of(model, name, images))
             spectrum = np.linalg.eigvalsh(np.cov(y))[::-1].clip(min=0)
         found[name] = np.cumsum(spectrum) / spectrum.sum()
     return found
@@ -141,8 +150,8 @@ def approximate(
         if isinstance(layer, nn.Linear):
             _replace(result, name, svd(layer, ranks[name]))
             continue
-        inputs = _inputs_of(original, name, images)
-        seen = _inputs_of(result, name, images) if method == "asymmetric" else inputs
+        inputs = inputs_of(original, name, images)
+        seen = inputs_of(result, name, images) if method == "asymmetric" else inputs
         factors = fit(
             _responses(layer, seen),
             _responses(layer, inputs),
@@ -202,7 +211,7 @@ def _check(name: str, layer: Layer, rank: int) -> None:
         )
 
 
-def _inputs_of(model: nn.Module, name: str, images: torch.Tensor) -> torch.Tensor:
+def inputs_of(model: nn.Module, name: str, images: torch.Tensor) -> torch.Tensor:
     """What a layer gets for the images."""
     caught: list[torch.Tensor] = []
     layer = model.get_submodule(name)

@@ -13,11 +13,16 @@ from torch import nn
 
 from tilewright.compress import lowrank, magnitude, ranks, share, ternary
 from tilewright.compress.layers import fix_zeros, fold_batch_norm, set_masks, weight_layers
+from tilewright.compress.refit import refit
 from tilewright.compress.steps import Step
 from tilewright.compress.train import Progress, TrainConfig, accuracy, train
 from tilewright.compress.vectors import Array, vector_masks
 
 __all__ = ["Cycles", "Result", "Setup", "Stage", "run_steps"]
+
+
+VECTOR_ROUND = 0.7
+"""Share of the vectors left that each round keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,17 +157,22 @@ class _Work:
         return self._kept()
 
     def vectors(self, step: Step) -> Mapping[str, Any]:
-        """Prune vectors, bank-balanced, halving what is left in each round, and retrain."""
-        keep, share = 1.0 - step.value, 1.0
-        while share > keep:
-            share = max(share / 2, keep)
-            masks = vector_masks(self.model, self.setup.arrays(self.model), share)
+        """Prune vectors, bank-balanced, in rounds, refit what is left after each, and retrain."""
+        original, keep, left = copy.deepcopy(self.model).eval(), 1.0 - step.value, 1.0
+        while left > keep:
+            left = max(left * VECTOR_ROUND, keep)
+            masks = vector_masks(self.model, self.setup.arrays(self.model), left)
             # What other methods have zeroed stays zero.
             kept = {n: x.weight.detach() != 0 for n, x in weight_layers(self.model).items()}
             set_masks(self.model, {n: masks.get(n, mask) & mask for n, mask in kept.items()})
-            self._train(f" to {share:g}")
             fix_zeros(self.model)
-        return self._kept()
+            refit(self.model.eval(), original, self.setup.images)
+        before = self._accuracy()
+        layers = weight_layers(self.model)
+        set_masks(self.model, {n: x.weight.detach() != 0 for n, x in layers.items()})
+        self._train()
+        fix_zeros(self.model)
+        return {**self._kept(), "before_retraining": before}
 
     def ternary(self, step: Step) -> Mapping[str, Any]:
         """Train ternary weights."""

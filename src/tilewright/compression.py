@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -116,33 +117,53 @@ def _input_shape(model: nn.Module, layer: Layer, image: torch.Tensor) -> tuple[i
     return channels, height, width
 
 
-def _convs(layer: Layer, rank: int | None) -> list[Conv]:
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """A convolution but for its numbers."""
+
+    weight: tuple[int, int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+    def conv(self) -> Conv:
+        """The convolution with ones for weights."""
+        return Conv(
+            weight=np.ones(self.weight, np.float32),
+            bias=np.zeros(self.weight[0], np.float32),
+            stride=self.stride,
+            dilation=self.dilation,
+            pads=self.pads,
+            groups=self.groups,
+        )
+
+
+def _convs(layer: Layer, rank: int | None) -> tuple[_Sizes, ...]:
     """Convolutions of the layer's sizes, or of its two factors' at a rank, as the array runs them."""
-    outputs, inputs = layer.weight.shape[:2]
-    options: dict[str, Any] = {}
-    size = (1, 1)
+    outputs, inputs = (int(size) for size in layer.weight.shape[:2])
+    whole = _Sizes((outputs, inputs, 1, 1))
     if isinstance(layer, nn.Conv2d):
-        size = (layer.kernel_size[0], layer.kernel_size[1])
-        (top, left), dilation = layer._reversed_padding_repeated_twice[::-1][::2], layer.dilation
-        options = {
-            "stride": layer.stride, "pads": (top, left, top, left), "dilation": dilation,
-            "groups": layer.groups,
-        }  # fmt: skip
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        whole = _Sizes(
+            weight=(outputs, inputs, layer.kernel_size[0], layer.kernel_size[1]),
+            stride=(layer.stride[0], layer.stride[1]),
+            dilation=(layer.dilation[0], layer.dilation[1]),
+            pads=(top, bottom, left, right),
+            groups=layer.groups,
+        )
     if rank is None:
-        return [_conv(outputs, inputs, size, options)]
-    return [_conv(rank, inputs, size, options), _conv(outputs, rank, (1, 1), {})]
+        return (whole,)
+    first = dataclasses.replace(whole, weight=(rank, *whole.weight[1:]))
+    return first, _Sizes((outputs, rank, 1, 1))
 
 
-def _conv(outputs: int, inputs: int, size: tuple[int, int], options: dict[str, Any]) -> Conv:
-    weight = np.ones((outputs, inputs, *size), np.float32)
-    return Conv(weight=weight, bias=np.zeros(outputs, np.float32), **options)
-
-
-def _cycles(convs: list[Conv], shape: tuple[int, int, int], target: Target) -> float:
+@functools.lru_cache(maxsize=4096)
+def _cycles(convs: tuple[_Sizes, ...], shape: tuple[int, int, int], target: Target) -> float:
     layers, before = [], "x"
-    for number, conv in enumerate(convs):
+    for number, sizes in enumerate(convs):
         name = f"y{number}"
-        layers.append(GraphLayer(name=name, op=Op.CONV, inputs=(before,), conv=conv))
+        layers.append(GraphLayer(name=name, op=Op.CONV, inputs=(before,), conv=sizes.conv()))
         before = name
     graph = Graph(
         name="layer",

@@ -1,5 +1,7 @@
 """Pruning, sharing and retraining on a small problem that a module learns in a moment."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from tilewright.compress.magnitude import (
     qualities,
     scan,
 )
+from tilewright.compress.refit import refit
 from tilewright.compress.share import cluster, fix_shared, share_weights
 from tilewright.compress.train import TrainConfig, accuracy, train
 from tilewright.errors import TilewrightError
@@ -182,3 +185,26 @@ def test_codebooks_that_the_hardware_cannot_hold_are_refused(model):
         model[0].weight.zero_()
     with pytest.raises(TilewrightError, match="Layer '0': all of its weights are zero"):
         share_weights(model, 4)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_refitting_brings_responses_back_and_keeps_zeros(linear):
+    torch.manual_seed(0)
+    # Channels that depend on each other: what is left can stand in for what is gone.
+    images = torch.randn(400, 2, 6, 6)
+    images = torch.cat([images, images + 0.1 * torch.randn(400, 2, 6, 6)], 1)
+    last = nn.Linear(144, 5) if linear else nn.Conv2d(4, 8, 3, stride=2, padding=1)
+    original = nn.Sequential(*([nn.Flatten()] if linear else []), last).eval()
+    pruned = copy.deepcopy(original)
+    mask = torch.rand(last.weight.shape) < 0.5
+    with torch.no_grad():
+        pruned[-1].weight.mul_(mask)
+
+    def error():
+        with torch.inference_mode():
+            return float((pruned(images) - original(images)).square().mean())
+
+    before = error()
+    refit(pruned, original, images)
+    assert error() < 0.5 * before
+    assert bool((pruned[-1].weight[~mask] == 0).all())
