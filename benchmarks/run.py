@@ -37,8 +37,10 @@ BENCHMARKS = (
     "efficientnet_lite0",
     "accuracy",
     "onnx_wheel",
+    "virtual_board",
 )
 
+COUNTED = ("lut", "ff", "dsp", "bram")
 QIU_GOPS_PER_DSP = "0.24 (16 bit, whole network)"
 
 MINUTES, GIGABYTES, USE = 3, 4, 0.95
@@ -95,6 +97,29 @@ def _sdram(content: dict[str, Any]) -> list[str]:
     for label, key in (("LUT4", "lut"), ("FF", "ff"), ("MHz after routing", "fmax_mhz")):
         rows.append((label, *(f"{one['implementation'][key]:,}" for one in controllers.values())))
     head = (f"words a clock, {content['chip']} at {content['clock_mhz']:g} MHz", *controllers)
+    lines: list[str] = table(head, rows)
+    return lines
+
+
+def _boards(records: list[dict[str, Any]]) -> list[str]:
+    networks = list(dict.fromkeys(name for found in records for name in found["fps"]))
+    rows = [
+        (
+            f"{found['board']}, {found['part']}",
+            f"{found['rows']}×{found['cols']}",
+            f"{found['target_mhz']:g}",
+            f"{found['fmax_mhz']:g}",
+            *("–" if found[key] is None else f"{found[key]:,}" for key in COUNTED),
+            f"{found['bitstream_bytes']:,}",
+            f"{found['peak_gops']:g}",
+            *("–" if (fps := found["fps"][name]) is None else f"{fps:,.1f}" for name in networks),
+        )
+        for found in records
+    ]
+    head = (
+        *("board", "array", "MHz asked", "MHz after routing", *map(str.upper, COUNTED)),
+        *("bitstream bytes", "peak GOP/s", *(f"{name}, images/s" for name in networks)),
+    )
     lines: list[str] = table(head, rows)
     return lines
 
@@ -223,6 +248,8 @@ def _graph(name: str, found: dict[str, Any]) -> tuple[str, ...]:
 TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "place_and_route": ("Clock, placed and routed", _clock),
     "sdram": ("SDRAM controller", _sdram),
+    "boards": ("Bitstreams of boards, timing met", _boards),
+    "virtual_board": ("Images through the driver on the virtual board", plain),
     "narrow_weights": ("Two narrow weights in one multiplier", plain),
     "tool_speed": ("Speed of the tools", plain),
     "conv_utilization": ("", _convolution),
