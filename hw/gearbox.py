@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from tilewright.hw.choice import choose
 
 __all__ = ["Gearbox"]
 
 
-class _Fill:
-    """How full the buffer is: in units, and in words; and where the next beat lands."""
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Bits [first, end) of the buffer, which are always written together."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.units = Signal(range(most + 1))
-        self.place = Signal(range(most + 1))  # behind what remains when a word has left
-        self.at_most_one, self.one, self.two = Signal(init=1), Signal(), Signal()
+    first: int
+    end: int
+    below: int
+    """How many of the places where a beat can begin are not above it."""
+    modes: frozenset[int]
+    """Those in which something moves down to it when a word leaves."""
 
-    def set(self, units: int, width: int) -> list[Any]:
-        """Assign what `units` mean for words of `width` units."""
-        return [
-            self.units.eq(units),
-            self.place.eq(units - width if units >= width else units),
-            self.at_most_one.eq(units <= width),
-            self.one.eq(units >= width),
-            self.two.eq(units >= 2 * width),
-        ]
-
-    def eq(self, other: _Fill) -> list[Any]:
-        """Take over another fill."""
-        return [
-            self.units.eq(other.units),
-            self.place.eq(other.place),
-            self.at_most_one.eq(other.at_most_one),
-            self.one.eq(other.one),
-            self.two.eq(other.two),
-        ]
-
-    def clear(self) -> list[Any]:
-        """Become empty."""
-        empty = [self.units.eq(0), self.place.eq(0), self.at_most_one.eq(1)]
-        return [*empty, self.one.eq(0), self.two.eq(0)]
+    def joins(self, other: _Chunk) -> bool:
+        """Whether both are written alike."""
+        return (self.below, self.modes) == (other.below, other.modes)
 
 
 class Gearbox(wiring.Component):
@@ -53,12 +37,15 @@ class Gearbox(wiring.Component):
     Beats are concatenated, the first one in the lowest bits, and cut into words of
     ``out_widths[mode]`` bits. A beat with `last` ends a segment; what then remains and is no whole
     word is dropped (``flush="drop"``, for readers that know how many words they want) or emitted
-    with zeros above it (``flush="pad"``, for writers). The next segment starts afresh.
+    as a word of its own (``flush="pad"``, for writers). The next segment starts afresh.
 
     Throughput is that of the narrower side, without bubbles, also from one segment to the next:
-    in a cycle a word may leave and a beat may enter. A beat enters only when no whole word remains
-    behind it, so it can land in few places only: multiples of gcd(in_width, out width) below the
-    out width. Output comes from registers; ``i.ready`` depends combinationally on ``o.ready``.
+    in a cycle a word may leave and a beat may enter. Output comes from registers; ``i.ready``
+    depends combinationally on ``o.ready``.
+
+    A beat enters only when no whole word remains behind it. So it lands behind what is left of the
+    beat before, in one of few places, and a word that leaves moves less than a beat down. Each bit
+    of the buffer chooses among those few sources only, which is what keeps it small.
 
     Parameters
     ----------
@@ -69,13 +56,21 @@ class Gearbox(wiring.Component):
     Members
     -------
     i : ``In(stream {data: in_width, last: 1})``
-    o : ``Out(stream {data: max(out_widths), last: 1})``; bits of `data` above the chosen width are
-        not meaningful. With "pad", `last` marks a segment's last word; with "drop" it is always 0,
-        because the last whole word may leave before it is known that only remains follow.
+    o : ``Out(stream {data: max(out_widths), last: 1})``
+        Bits of `data` above the chosen width are not meaningful. With "pad", `last` marks a
+        segment's last word; with "drop" it is always 0, because the last whole word may leave
+        before it is known that only remains follow.
+    filled : ``Out``
+        With "pad" and `last`: how much of the word beats have filled, in `unit` bits; 0 if all of
+        it. The others are not meaningful.
     stop : with "drop", the word now at the output is the last one wanted of its segment: what
         else the segment's last beat holds is dropped, whole words too
     mode : index into `out_widths`; constant from a segment's first beat until its last beat has
         entered and its last word has left
+
+    Attributes
+    ----------
+    unit : greatest common divisor of all widths
 
     Raises
     ------
@@ -87,6 +82,7 @@ class Gearbox(wiring.Component):
     o: Any
     stop: Any
     mode: Any
+    filled: Any
 
     def __init__(self, in_width: int, out_widths: tuple[int, ...], *, flush: str = "drop") -> None:
         if in_width < 1 or not out_widths or min(out_widths) < 1:
@@ -96,11 +92,12 @@ class Gearbox(wiring.Component):
         self._in = in_width
         self._out = tuple(out_widths)
         self._pad = flush == "pad"
-        self._unit = math.gcd(in_width, *out_widths)
+        self.unit = math.gcd(in_width, *out_widths)
         super().__init__(
             {
                 "i": In(stream.Signature(data.StructLayout({"data": in_width, "last": 1}))),
                 "o": Out(stream.Signature(data.StructLayout({"data": max(out_widths), "last": 1}))),
+                "filled": Out(range(max(out_widths) // self.unit)),
                 "stop": In(1),
                 "mode": In(range(len(out_widths))),
             }
@@ -108,77 +105,123 @@ class Gearbox(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        unit = self._unit
-        beat = self._in // unit
-        room = beat + max(width - math.gcd(self._in, width) for width in self._out) // unit
-        buffer = Signal(room * unit)  # bits at and above the fill are zero
-        state = _Fill(room)
-        ending = Signal()  # the segment's last beat is in the buffer
-        behind = Signal.like(buffer)  # the buffer once a word has left
-        left, landed = _Fill(room), _Fill(room)  # once a word has left, once a beat has come
-
-        # What follows from the fill is found while the fill itself is: few inputs, no carry.
-        with m.Switch(self.mode):
-            for mode, out in enumerate(self._out):
-                with m.Case(mode) if mode < len(self._out) - 1 else m.Default():
-                    m.d.comb += behind.eq(buffer >> out)
-                    self._follow(m, state.units, left, landed, ending, out // unit)
-
-        emit, accept = self.o.valid & self.o.ready, self.i.valid & self.i.ready
-        final = Signal()  # the word at the output is the segment's last one
-        m.d.comb += [
-            final.eq(ending & (state.at_most_one if self._pad else ~state.two | self.stop)),
-            self.o.valid.eq(state.one | (ending if self._pad else 0)),
-            self.o.p.data.eq(buffer),
-            self.o.p.last.eq(final if self._pad else 0),
-            self.i.ready.eq(Mux(ending, emit & final, ~state.one | (emit & ~state.two))),
-        ]
-
-        # A beat comes only when no whole word remains: where it lands is known before the cycle.
-        position = Signal(range(room + 1))
-        m.d.comb += position.eq(Mux(ending, 0, state.place))
-        moved = Signal.like(buffer)
-        with m.Switch(position):
-            for place in self._positions():
-                with m.Case(place // unit):
-                    m.d.comb += moved.eq(self.i.p.data << place)
-
-        kept = Mux(emit, Mux(final, 0, behind), buffer)
-        m.d.sync += buffer.eq(kept | Mux(accept, moved, 0))
-        with m.If(accept):
-            m.d.sync += [*state.eq(landed), ending.eq(self.i.p.last)]
-            if not self._pad:
-                # A last beat that completes no word leaves nothing to wait for.
-                with m.If(self.i.p.last & ~landed.one):
-                    m.d.sync += [buffer.eq(0), *state.clear(), ending.eq(0)]
-        with m.Elif(emit):
-            m.d.sync += [*state.eq(left), ending.eq(ending & ~final)]
-            with m.If(final):
-                m.d.sync += state.clear()
+        one, room = Signal(), Signal()  # a whole word is there; none is when this one has left
+        place = self._control(m, one, room)
+        turned = self._turned(place)
+        chunks = self._chunks()
+        parts = [Signal(chunk.end - chunk.first, name=f"buffer_{chunk.first}") for chunk in chunks]
+        buffer = Cat(parts)
+        for chunk, part in zip(chunks, parts, strict=True):
+            # Where the next beat will land, whatever is taken until it comes does no harm.
+            free = Signal(name=f"free_{chunk.first}")
+            places = self._places()[: chunk.below]
+            m.d.comb += free.eq(Cat(place == at // self.unit for at in places).any())
+            landing = self._landing(chunk, turned)
+            if not chunk.modes:
+                with m.If((~one | self.o.ready) & free):
+                    m.d.sync += part.eq(landing)
+                continue
+            with m.If(Mux(one, self.o.ready, free)):
+                m.d.sync += part.eq(Mux(free & room, landing, self._falling(chunk, buffer)))
+        m.d.comb += self.o.p.data.eq(buffer)
         return m
 
-    def _follow(
-        self, m: Module, units: Signal, left: _Fill, landed: _Fill, ending: Signal, width: int
-    ) -> None:
-        """Fills that can follow the present one of `units`, for words of `width` units."""
-        beat = self._in // self._unit
-        with m.Switch(units):
-            for now in range(left.most + 1):
-                with m.Case(now):
-                    after = max(now - width, 0)
-                    m.d.comb += left.set(after, width)
-                    into = after if now >= width else now
-                    with m.If(ending):
-                        m.d.comb += landed.set(beat, width)
-                    with m.Else():
-                        m.d.comb += landed.set(min(into + beat, left.most), width)
+    def _landing(self, chunk: _Chunk, turned: list[Value]) -> Value:
+        """What a chunk takes of a beat."""
+        units = range(chunk.first // self.unit, chunk.end // self.unit)
+        return Cat(turned[unit % len(turned)] for unit in units)
 
-    def _positions(self) -> list[int]:
-        """Bit positions at which a beat can land, over all modes."""
-        return sorted(
-            {
-                position
-                for width in self._out
-                for position in range(0, width, math.gcd(self._in, width))
-            }
-        )
+    def _falling(self, chunk: _Chunk, buffer: Value) -> Value:
+        """What moves down to a chunk when a word leaves."""
+        width = chunk.end - chunk.first
+        widths = {mode: self._out[mode] for mode in chunk.modes}
+        return choose(self.mode, widths, lambda out: buffer[chunk.first + out :][:width])
+
+    def _control(self, m: Module, one: Signal, room: Signal) -> Signal:
+        """Count whole words and what is left behind them; returns where the next beat lands."""
+        unit = self.unit
+        words = Signal(range(self._most_words() + 1))
+        two = Signal()
+        ending = Signal(init=1)  # the last beat that entered was a segment's last one
+        place = Signal(range(max(self._places()) // unit + 1))
+        whole, left = Signal.like(words), Signal.like(place)  # once a beat has landed there
+        with m.Switch(self.mode):
+            for mode, out in enumerate(self._out):
+                rests = self._rests(mode)
+                with m.Case(mode) if mode < len(self._out) - 1 else m.Default(), m.Switch(place):
+                    for rest in rests:
+                        count, more = divmod(rest + self._in, out)
+                        with m.Case(rest // unit) if rest < rests[-1] else m.Default():
+                            m.d.comb += [whole.eq(count), left.eq(more // unit)]
+
+        entering = Signal.like(words)
+        m.d.comb += entering.eq(whole)
+        if self._pad:
+            with m.If(self.i.p.last & (left != 0)):
+                m.d.comb += entering.eq(whole + 1)
+        final = ending & self.stop  # the word at the output is the segment's last one
+        m.d.comb += [
+            self.o.valid.eq(one),
+            self.o.p.last.eq(ending & ~two if self._pad else 0),
+            room.eq(~two if self._pad else ~two | final),
+            self.i.ready.eq((~one | self.o.ready) & room),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                words.eq(entering),
+                one.eq(entering != 0),
+                two.eq(entering >= 2),
+                ending.eq(self.i.p.last),
+                place.eq(Mux(self.i.p.last, 0, left)),
+                self.filled.eq(left),
+            ]
+        with m.Elif(one & self.o.ready):
+            m.d.sync += [words.eq(words - 1), one.eq(two), two.eq(words >= 3)]
+            if not self._pad:
+                with m.If(final):
+                    m.d.sync += [one.eq(0), two.eq(0)]
+        return place
+
+    def _turned(self, place: Value) -> list[Value]:
+        """The beat's units, turned to where they land modulo the beat."""
+        beat = self._in // self.unit
+        turns = {at // self.unit: at // self.unit % beat for at in self._places()}
+        units = [self.i.p.data.word_select(n, self.unit) for n in range(beat)]
+        for level in range(max(turns.values()).bit_length()):
+            codes = {at: turn >> level & 1 for at, turn in turns.items()}
+            step = choose(place, codes, lambda bit: Const(bit, 1))
+            units = [
+                Mux(step, units[(n - (1 << level)) % beat], unit) for n, unit in enumerate(units)
+            ]
+        return units
+
+    def _rests(self, mode: int) -> range:
+        """How many bits of a beat can be left behind the last whole word."""
+        return range(0, self._out[mode], math.gcd(self._in, self._out[mode]))
+
+    def _places(self) -> list[int]:
+        """Bits of the buffer on which a beat can begin."""
+        return sorted({rest for mode in range(len(self._out)) for rest in self._rests(mode)})
+
+    def _most_words(self) -> int:
+        """Whole words that the buffer can hold."""
+        most = ((max(self._rests(mode)) + self._in, out) for mode, out in enumerate(self._out))
+        return max(-(-bits // out) if self._pad else bits // out for bits, out in most)
+
+    def _chunks(self) -> list[_Chunk]:
+        """The buffer, cut where its bits' sources change."""
+        unit, beat = self.unit, self._in // self.unit
+        chunks: list[_Chunk] = []
+        for first in range(0, max(self._places()) + self._in, unit):
+            below = sum(at <= first for at in self._places())
+            modes = frozenset(
+                mode
+                for mode, out in enumerate(self._out)
+                if first + out < max(self._rests(mode)) + self._in
+            )
+            chunk = _Chunk(first, first + unit, below, modes)
+            if chunks and chunks[-1].joins(chunk) and first // unit % beat:
+                chunks[-1] = replace(chunks[-1], end=chunk.end)
+            else:
+                chunks.append(chunk)
+        return chunks

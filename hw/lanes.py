@@ -7,6 +7,7 @@ import math
 from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from tilewright.compiler.target import Target
 from tilewright.hw.gearbox import Gearbox
@@ -60,16 +61,24 @@ class LanePacker(wiring.Component):
                 data.StructLayout({"byte": unsigned(8), "strobe": 1}), target.pixel_bytes
             )
         )
+        # Of the fields, only the bits count that lanes of the array need.
+        first = self.dst_lane[: bits_for(target.rows - 1)]
+        end = Signal(range(target.rows + 1))
+        m.d.comb += end.eq(self.dst_lane + self.lanes)
         for j in range(target.rows):
             value = Signal(signed(8 * target.lane_bytes), name=f"lane_{j}")
             m.d.comb += value.eq(self._column(m, j))
-            strobe = (j >= self.dst_lane) & (j < self.dst_lane + self.lanes)
+            strobe = (first <= j) & (end > j)
             for byte in range(target.lane_bytes):
                 cell_j = word[j * target.lane_bytes + byte]
                 m.d.comb += [
                     cell_j.byte.eq(value.word_select(byte, 8)),
                     cell_j.strobe.eq(strobe),
                 ]
+        # What a row's last word does not fill of its last beat is not written.
+        step = math.gcd(target.pixel_bytes, target.bus_bytes)
+        partial = gearbox.o.p.last & (gearbox.filled != 0)
+        written = [~partial | (gearbox.filled > n // step) for n in range(target.bus_bytes)]
         beat = data.View(
             data.ArrayLayout(data.StructLayout({"byte": 8, "strobe": 1}), target.bus_bytes),
             gearbox.o.p.data,
@@ -82,7 +91,7 @@ class LanePacker(wiring.Component):
             self.o.valid.eq(gearbox.o.valid),
             gearbox.o.ready.eq(self.o.ready),
             self.o.p.data.eq(Cat(b.byte for b in beat)),
-            self.o.p.strobe.eq(Cat(b.strobe for b in beat)),
+            self.o.p.strobe.eq(Cat(b.strobe for b in beat) & Cat(written)),
         ]
         return m
 

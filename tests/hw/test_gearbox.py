@@ -30,7 +30,8 @@ def cut(segments, in_width, width, flush):
 def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
     """Feed jobs (mode, width, segments, expected words) one after the other.
 
-    Return per job the words and the cycles in which they left.
+    Return per job the words and the cycles in which they left. What is not filled of a padded word
+    is read as 0.
     """
     results = []
 
@@ -55,8 +56,10 @@ def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
                 ready = take()
                 ctx.set(dut.o.ready, int(ready))
                 if ready and ctx.get(dut.o.valid):
-                    value = ctx.get(dut.o.p.data) & ((1 << width) - 1)
-                    words.append((value, ctx.get(dut.o.p.last)))
+                    last = ctx.get(dut.o.p.last)
+                    filled = ctx.get(dut.filled) * dut.unit if last else 0
+                    value = ctx.get(dut.o.p.data) & ((1 << (filled or width)) - 1)
+                    words.append((value, last))
                     cycles.append(cycle)
                 if holding and ctx.get(dut.i.ready):
                     beats.pop(0)
