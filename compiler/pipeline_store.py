@@ -40,7 +40,6 @@ class StoreModel:
         kernel, reader = self._run.kernel, self._run.readers["params"]
         target = self._run.target
         beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
-        records = max(target.cols * PARAM_BYTES // target.bus_bytes, target.cols)
         beat = 0
         while True:
             yield from self._inner.head()
@@ -51,7 +50,7 @@ class StoreModel:
                 while not reader.covers(last):
                     yield reader.arrived
                 first = max(begin, reader.time_of(beat))
-                yield max(first + records, reader.time_of(last) + 1) + 1
+                yield max(first + beats, reader.time_of(last) + 1) + 1
                 reader.release(kernel.now, beats)
                 beat += beats
                 yield from self._run.tokens["calc", "store"].take(f["wait_calc"])

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tilewright.compiler.isa import PARAM_BYTES, Opcode
+from tilewright.compiler.isa import PARAM_BYTES
 from tilewright.compiler.target import Target
-from tilewright.hw.gearbox import Gearbox
-from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.hls import Input, combinational, trace
+from tilewright.hw.postprocess import limits, parameter_layout
+from tilewright.quant import numerics
 
 __all__ = ["ParameterLoader"]
 
-_STORE = instruction_layout(Opcode.STORE)
-_STAMP = instruction_layout(Opcode.STAMP)
-_RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
+_RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(6), "reserved": unsigned(10)})
 
 
 class ParameterLoader(wiring.Component):
     """Takes each STORE's parameter records and holds them until the next STORE starts.
+
+    A beat a cycle, if the bus delivers. Records of several beats are joined, and then all columns'
+    parameters move on by as many columns as there are records in a beat: nothing is selected.
+    `numerics.prepare` is computed once, on the way in.
 
     Members
     -------
     beats : ``In(stream of beats)``
         From the unit's reader.
     start : ``In(1)``
-        Take the next C records, one a cycle if the bus delivers.
+        Take the next C records.
     done : ``Out(1)``
         The last record is being taken.
-    bias, shift : ``Out``
+    o : ``Out(ArrayLayout(parameter_layout(target), C))``
         Of each column.
     """
 
@@ -40,43 +45,61 @@ class ParameterLoader(wiring.Component):
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
                 "start": In(1),
                 "done": Out(1),
-                "bias": Out(data.ArrayLayout(signed(target.acc_bits), target.cols)),
-                "shift": Out(data.ArrayLayout(unsigned(6), target.cols)),
+                "o": Out(data.ArrayLayout(parameter_layout(target), target.cols)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        beat_count = -(-target.cols * PARAM_BYTES // target.bus_bytes)
-        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, (8 * PARAM_BYTES,))
-        left = Signal(range(target.cols + 1))
-        beat = Signal(range(beat_count))
-        record = data.View(_RECORD, gearbox.o.p.data)
-        last_beat = beat == beat_count - 1
-        beats_in = Signal()
-        wanted = Signal()
-        m.d.comb += [
-            wanted.eq((left != 0) & ~beats_in),
-            gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(last_beat),
-            gearbox.i.valid.eq(self.beats.valid & wanted),
-            self.beats.ready.eq(gearbox.i.ready & wanted),
-            gearbox.o.ready.eq(left != 0),
-            gearbox.stop.eq(left == 1),
-            self.done.eq(gearbox.o.valid & (left == 1)),
+        beats = -(-target.cols * PARAM_BYTES // target.bus_bytes)
+        split = max(PARAM_BYTES // target.bus_bytes, 1)  # beats of a record
+        left = Signal(range(beats + 1))
+        taken = self.beats.valid & self.beats.ready
+        arrived = Signal()  # whole records are there
+        m.d.comb += self.beats.ready.eq(left != 0)
+        m.d.sync += [
+            arrived.eq(taken & ((left - 1) % split == 0)),
+            self.done.eq(taken & (left == 1)),
         ]
         with m.If(self.start):
-            m.d.sync += [left.eq(target.cols), beat.eq(0), beats_in.eq(0)]
-        with m.If(gearbox.i.valid & gearbox.i.ready):
-            m.d.sync += [beat.eq(Mux(last_beat, 0, beat + 1)), beats_in.eq(last_beat)]
-        # Records shift in from the last column, so that the first ends in column 0.
-        with m.If(gearbox.o.valid & gearbox.o.ready):
+            m.d.sync += left.eq(beats)
+        with m.If(taken):
             m.d.sync += left.eq(left - 1)
-            for c in range(target.cols):
-                final = c == target.cols - 1
-                m.d.sync += [
-                    self.bias[c].eq(record.bias if final else self.bias[c + 1]),
-                    self.shift[c].eq(record.shift if final else self.shift[c + 1]),
-                ]
+
+        width = 8 * max(target.bus_bytes, PARAM_BYTES)
+        joined = Signal(width, reset_less=True)
+        with m.If(taken):
+            m.d.sync += joined.eq(Cat(joined, self.beats.p)[-width:])
+        records = [
+            self._prepared(m, joined.word_select(n, 8 * PARAM_BYTES))
+            for n in range(width // (8 * PARAM_BYTES))
+        ]
+        # From the last column on, so that the first record ends in column 0. Where a beat holds
+        # more records than there are columns left, they pass places without a column.
+        places: list[Any] = list(self.o)
+        places += [
+            Signal(parameter_layout(target), name=f"spare_{n}")
+            for n in range(-target.cols % len(records))
+        ]
+        with m.If(arrived):
+            for place, later in zip(places, [*places[len(records) :], *records], strict=True):
+                m.d.sync += place.eq(later)
         return m
+
+    def _prepared(self, m: Module, raw: Value) -> Signal:
+        """What the post-processing takes of a record."""
+        target = self._target
+        record = data.View(_RECORD, raw)
+        prepared = Signal(parameter_layout(target))
+        values = {"bias": record.bias[: target.acc_bits].as_signed(), "biased_shift": record.shift}
+        inputs = {"bias": Input.of(signed(target.acc_bits)), "biased_shift": Input(0, 63)}
+        for index, member in enumerate((prepared.bias, prepared.shift)):
+            datapath = trace(
+                lambda bias, biased_shift, at=index: numerics.prepare(
+                    bias, biased_shift, **limits(target)
+                )[at],
+                inputs,
+            )
+            m.d.comb += member.eq(combinational(m, datapath, values))
+        return prepared

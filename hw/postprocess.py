@@ -1,4 +1,4 @@
-"""From accumulators to stored values: numerics.postprocess for every lane, pipelined."""
+"""From accumulators to stored values: numerics.finish for every lane, pipelined."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from amaranth.lib.wiring import In, Out
 from tilewright.compiler.target import Target
 from tilewright.hw.hls import Datapath, Input, PipelineCore, schedule, trace
 from tilewright.quant import numerics
-from tilewright.quant.numerics import SHIFT_BIAS
+from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS, SHIFT_MAX
 
-__all__ = ["MAX_BIASED_SHIFT", "PostProcess", "postprocess_datapath"]
-
-MAX_BIASED_SHIFT = 63
-"""Largest biased shift of a parameter record."""
+__all__ = ["PostProcess", "limits", "parameter_layout", "postprocess_datapath"]
 
 PERIOD_NS, SHORT_PERIOD_NS = 10.0, 7.0
 """Clock period for which registers are placed, without and with edge registers."""
@@ -24,25 +21,42 @@ PERIOD_NS, SHORT_PERIOD_NS = 10.0, 7.0
 _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 
 
-def postprocess_datapath(*, acc_bits: int, act_bits: int, leaky: bool) -> Datapath:
-    """One lane of `numerics.postprocess`, traced for these widths.
+def limits(target: Target) -> dict[str, int]:
+    """`left` and `right` of `numerics.prepare`: the least that change nothing on this target.
+
+    A value other than 0 saturates when it goes to the left by one bit less than it is saturated to,
+    and the compiler proves that accumulators with their bias fit in acc_bits.
+    """
+    saturated = LEAKY_BITS if target.leaky else target.act_bits
+    return {"left": min(saturated - 1, SHIFT_BIAS), "right": min(target.acc_bits, SHIFT_MAX)}
+
+
+def parameter_layout(target: Target) -> data.StructLayout:
+    """What `numerics.prepare` gives for one column."""
+    bias, shift = signed(target.acc_bits + 1), range(sum(limits(target).values()) + 1)
+    return data.StructLayout({"bias": bias, "shift": shift})
+
+
+def postprocess_datapath(target: Target) -> Datapath:
+    """One lane of `numerics.finish`, traced for the target's widths.
 
     All inputs but `acc` are held constant. Without `leaky`, its three inputs do not exist.
     """
+    shifts = limits(target)
     held = {
-        "bias": Input.of(signed(acc_bits), constant=True),
-        "biased_shift": Input(0, MAX_BIASED_SHIFT, constant=True),
-        "lo": Input.of(signed(act_bits), constant=True),
-        "hi": Input.of(signed(act_bits), constant=True),
+        "rounded_bias": Input.of(signed(target.acc_bits + 1), constant=True),
+        "shift": Input(0, sum(shifts.values()), constant=True),
+        "lo": Input.of(signed(target.act_bits), constant=True),
+        "hi": Input.of(signed(target.act_bits), constant=True),
     }
     slope: dict[str, Any] = {"leaky": False, "slope_multiplier": 0, "slope_shift": 1}
-    if leaky:
+    if target.leaky:
         slope = {}
         held["leaky"] = Input(0, 1, constant=True)
         held["slope_multiplier"] = Input(0, 255, constant=True)
         held["slope_shift"] = Input(1, 31, constant=True)
-    inputs = {"acc": Input.of(signed(acc_bits)), **held}
-    return trace(numerics.postprocess, inputs, shift_bias=SHIFT_BIAS, **slope)
+    inputs = {"acc": Input.of(signed(target.acc_bits)), **held}
+    return trace(numerics.finish, inputs, left=shifts["left"], **slope)
 
 
 class PostProcess(wiring.Component):
@@ -61,9 +75,7 @@ class PostProcess(wiring.Component):
     -------
     i : ``In(stream {accs: ArrayLayout(signed(acc_bits), C), tag: tag_width})``
     o : ``Out(stream {lanes: ArrayLayout(signed(act_bits), C), tag: tag_width})``
-    bias : ``In(ArrayLayout(signed(acc_bits), C))``
-    shift : ``In(ArrayLayout(6, C))``
-        Right shift plus SHIFT_BIAS.
+    records : ``In(ArrayLayout(parameter_layout(target), C))``
     lo, hi : ``In(signed(act_bits))``
         Clip, both inclusive.
     leaky, slope_multiplier, slope_shift : ``In(1)``, ``In(8)``, ``In(5)``
@@ -76,15 +88,12 @@ class PostProcess(wiring.Component):
 
     i: Any
     o: Any
-    bias: Any
-    shift: Any
+    records: Any
 
     def __init__(self, target: Target, *, tag_width: int = 0) -> None:
-        datapath = postprocess_datapath(
-            acc_bits=target.acc_bits, act_bits=target.act_bits, leaky=target.leaky
-        )
         self._plan = schedule(
-            datapath, period_ns=SHORT_PERIOD_NS if target.edge_registers else PERIOD_NS
+            postprocess_datapath(target),
+            period_ns=SHORT_PERIOD_NS if target.edge_registers else PERIOD_NS,
         )
         self._tag_width = tag_width
         self.latency = target.postprocess_latency
@@ -98,8 +107,7 @@ class PostProcess(wiring.Component):
             {
                 "i": In(stream.Signature(data.StructLayout({"accs": accs, "tag": tag_width}))),
                 "o": Out(stream.Signature(data.StructLayout({"lanes": lanes, "tag": tag_width}))),
-                "bias": In(accs),
-                "shift": In(data.ArrayLayout(6, target.cols)),
+                "records": In(data.ArrayLayout(parameter_layout(target), target.cols)),
                 **{name: In(shape) for name, shape in self._shared.items()},
             }
         )
@@ -122,14 +130,14 @@ class PostProcess(wiring.Component):
         with m.If(step):
             m.d.sync += valid.eq((valid << 1) | self.i.valid)
 
-        for c in range(len(self.bias)):
+        for c, record in enumerate(self.records):
             lane = PipelineCore(self._plan)
             m.submodules[f"lane{c}"] = lane
             m.d.comb += [
                 lane.enable.eq(step),
                 lane.i.acc.eq(self.i.p.accs[c]),
-                lane.i.bias.eq(self.bias[c]),
-                lane.i.biased_shift.eq(self.shift[c]),
+                lane.i.rounded_bias.eq(record.bias),
+                lane.i.shift.eq(record.shift),
                 *(lane.i[name].eq(getattr(self, name)) for name in self._shared),
             ]
             # The cycle model counts on the target's latency: a shorter pipeline waits at its end.

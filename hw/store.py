@@ -174,8 +174,7 @@ class StoreUnit(wiring.Component):
         connect(m, post.o, buffer.i)  # so that what the bus holds up stops the drain from nearby
         m.d.comb += [
             pooling.is_sum.eq(job.pool_sum),
-            post.bias.eq(parameters.bias),
-            post.shift.eq(parameters.shift),
+            post.records.eq(parameters.o),
             post.lo.eq(job.lo),
             post.hi.eq(job.hi),
             packer.src_lane.eq(job.src_lane),

@@ -16,11 +16,13 @@ __all__ = [
     "SHIFT_BIAS",
     "SHIFT_MAX",
     "clip",
+    "finish",
     "leaky_relu",
     "maximum",
     "minimum",
     "pool_step",
     "postprocess",
+    "prepare",
     "requantize",
     "saturate",
     "store_shift",
@@ -72,13 +74,25 @@ def store_shift(shift: Any) -> Any:
     return np.clip(shift, -SHIFT_BIAS, SHIFT_MAX) + SHIFT_BIAS
 
 
-def requantize(value: Any, biased_shift: Any, shift_bias: int) -> Any:
-    """Divide by 2**(biased_shift - shift_bias), rounding half up, without saturating.
+def prepare(bias: Any, biased_shift: Any, *, left: int, right: int) -> tuple[Any, Any]:
+    """The parameters of `requantize`, from a bias and a biased shift.
 
-    The shift may be negative (to the left) down to -shift_bias. One right shift serves both
-    directions: the value first goes shift_bias + 1 to the left, and the bit shifted out last rounds.
+    To the bias is added half of what the shift drops, so that dropping it rounds half up. The shift
+    is limited to -left..right and made relative to -left. That changes nothing if `left` bits to
+    the left saturate every value but 0, and `right` bits to the right round every one to 0.
     """
-    return (((value << (shift_bias + 1)) >> biased_shift) + 1) >> 1
+    least = SHIFT_BIAS - left
+    shift = clip(biased_shift, least, SHIFT_BIAS + right) - least
+    half = where(shift > left, 1 << maximum(shift - (left + 1), 0), 0)
+    return bias + half, shift
+
+
+def requantize(acc: Any, rounded_bias: Any, shift: Any, left: int) -> Any:
+    """(acc + bias) / 2**(shift - left), rounded half up, without saturating; see `prepare`.
+
+    One right shift serves both directions: the value first goes `left` to the left.
+    """
+    return ((acc + rounded_bias) << left) >> shift
 
 
 def leaky_relu(value: Any, multiplier: Any, shift: Any) -> Any:
@@ -96,6 +110,24 @@ def pool_step(running: Any, value: Any, is_sum: Any) -> Any:
     return where(is_sum, running + value, maximum(running, value))
 
 
+def finish(
+    acc: Any,
+    rounded_bias: Any,
+    shift: Any,
+    lo: Any,
+    hi: Any,
+    leaky: Any,
+    slope_multiplier: Any,
+    slope_shift: Any,
+    *,
+    left: int,
+) -> Any:
+    """From a (pooled) accumulator to the stored value, with what `prepare` gives."""
+    value = requantize(acc, rounded_bias, shift, left)
+    value = where(leaky, leaky_relu(value, slope_multiplier, slope_shift), value)
+    return clip(value, lo, hi)
+
+
 def postprocess(
     acc: Any,
     bias: Any,
@@ -105,10 +137,8 @@ def postprocess(
     leaky: Any,
     slope_multiplier: Any,
     slope_shift: Any,
-    *,
-    shift_bias: int,
 ) -> Any:
     """From a (pooled) accumulator to the stored value: bias, requantize, activation, saturation."""
-    value = requantize(acc + bias, biased_shift, shift_bias)
-    value = where(leaky, leaky_relu(value, slope_multiplier, slope_shift), value)
-    return clip(value, lo, hi)
+    rounded_bias, shift = prepare(bias, biased_shift, left=SHIFT_BIAS, right=SHIFT_MAX)
+    slope = (leaky, slope_multiplier, slope_shift)
+    return finish(acc, rounded_bias, shift, lo, hi, *slope, left=SHIFT_BIAS)

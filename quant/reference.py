@@ -74,9 +74,7 @@ def postprocess(layer: FixedLayer, acc: IntArray) -> tuple[IntArray, int]:
     for image, out in zip(acc, result, strict=True):
         for start in range(0, image.shape[1], step):
             part = np.s_[:, start : start + step]
-            wide = numerics.postprocess(
-                image[part], bias, shift, -_WIDE, _WIDE, *slope, shift_bias=numerics.SHIFT_BIAS
-            )
+            wide = numerics.postprocess(image[part], bias, shift, -_WIDE, _WIDE, *slope)
             out[part] = numerics.clip(wide, layer.lo, layer.hi)
             saturated += _count_saturated(layer, wide)
     return result, saturated

@@ -19,7 +19,6 @@ from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.program import Program
 from tilewright.compiler.tokens import unit_of
 from tilewright.quant import numerics
-from tilewright.quant.numerics import SHIFT_BIAS
 from tilewright.sim.hazards import Clock, Orders, ProgramFault, Touched
 
 __all__ = ["ProgramFault", "execute"]
@@ -359,6 +358,6 @@ class _Model:
         slope = (bool(f["leaky"]), f["slope_multiplier"], max(f["slope_shift"], 1))
         shift = records[:, 6].astype(np.int64)
         result: IntArray = numerics.postprocess(
-            pooled, bias, shift, f["lo"], f["hi"], *slope, shift_bias=SHIFT_BIAS
+            pooled, bias, shift, f["lo"], f["hi"], *slope
         )
         return result

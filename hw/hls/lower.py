@@ -73,23 +73,47 @@ def _barrel_left(builder: Builder, value: int, distance: int) -> int:
 
 
 def _barrel_right(builder: Builder, value: int, distance: int, *, bits: int) -> int:
-    """Right shift, exact where the result fits in `bits` bits, else saturated to them."""
+    """Right shift, exact where the result fits in `bits` bits, else saturated to them.
+
+    What the largest step and the smaller ones exclude of each other is not selected: the largest
+    one comes when only those are left that can go with it.
+    """
     make = builder.make
-    steps = builder.nodes[distance].hi.bit_length()
-    one, zero = builder.const(1), builder.const(0)
-    negative = make(Op.LT, value, zero)
-    keep = bits + (1 << steps) - 1  # bits of the value that can still reach the result
-    over = make(Op.NOT, make(Op.FITS, value, value=keep))
-    value = make(Op.WRAP, value, value=keep)
-    for index in reversed(range(steps)):
-        keep = bits + (1 << index) - 1
-        step = make(Op.BIT, distance, value=index)
-        lost = make(Op.SELECT, make(Op.FITS, value, value=keep), over, one)
-        over = make(Op.SELECT, step, over, lost)
-        far = make(Op.WRAP, make(Op.SHR, value, value=1 << index), value=keep)
-        value = make(Op.SELECT, step, far, make(Op.WRAP, value, value=keep))
+    most = builder.nodes[distance].hi
+    top = max(most.bit_length() - 1, 0)
+    beside = (most - (1 << top)).bit_length() if most else 0  # steps that can go with the largest
+    near, over = _narrowed(builder, value, bits + (1 << top) - 1)
+    for index in range(top - 1, beside - 1, -1):
+        near, over = _stepped(builder, near, over, distance, index, bits)
+    if most:
+        far = make(Op.SHR, value, value=1 << top)
+        far, far_over = _narrowed(builder, far, bits + (1 << beside) - 1)
+        step = make(Op.BIT, distance, value=top)
+        near, over = make(Op.SELECT, step, far, near), make(Op.SELECT, step, far_over, over)
+    for index in range(beside - 1, -1, -1):
+        near, over = _stepped(builder, near, over, distance, index, bits)
+    negative = make(Op.LT, value, builder.const(0))
     low, high = builder.const(-(1 << (bits - 1))), builder.const((1 << (bits - 1)) - 1)
-    return make(Op.SELECT, over, make(Op.SELECT, negative, low, high), value)
+    return make(Op.SELECT, over, make(Op.SELECT, negative, low, high), near)
+
+
+def _narrowed(builder: Builder, value: int, keep: int) -> tuple[int, int]:
+    """The lowest `keep` bits of a value, and whether the others mattered."""
+    make = builder.make
+    return make(Op.WRAP, value, value=keep), make(Op.NOT, make(Op.FITS, value, value=keep))
+
+
+def _stepped(
+    builder: Builder, value: int, over: int, distance: int, index: int, bits: int
+) -> tuple[int, int]:
+    """A value and its flag behind one step of a right shift, with what later steps can reach."""
+    make = builder.make
+    keep = bits + (1 << index) - 1
+    step = make(Op.BIT, distance, value=index)
+    lost = make(Op.SELECT, make(Op.FITS, value, value=keep), over, builder.const(1))
+    far = make(Op.WRAP, make(Op.SHR, value, value=1 << index), value=keep)
+    near = make(Op.WRAP, value, value=keep)
+    return make(Op.SELECT, step, far, near), make(Op.SELECT, step, over, lost)
 
 
 def demands(datapath: Datapath) -> list[Interval]:

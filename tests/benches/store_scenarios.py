@@ -25,7 +25,6 @@ from tilewright.compiler.isa import FIELDS, PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.store import StoreUnit
 from tilewright.quant import numerics
-from tilewright.quant.numerics import SHIFT_BIAS
 
 __all__ = ["store"]
 
@@ -116,7 +115,6 @@ def reference(
             bool(job["leaky"]),
             job["slope_multiplier"],
             job["slope_shift"],
-            shift_bias=SHIFT_BIAS,
         )
         lines[-1].append([int(v) for v in result])
         if row_end:

@@ -15,6 +15,8 @@ from tilewright.compiler.legal import RULES, Rule, bound, broken_rule
 from tilewright.compiler.target import Target
 from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.parameter_loader import ParameterLoader
+from tilewright.hw.postprocess import limits
+from tilewright.quant import numerics
 
 __all__ = ["fetch", "parameters", "refusal"]
 
@@ -205,7 +207,7 @@ def parameters(seed: int) -> Scenario:
     expected, beats = [], []
     for _ in range(groups):
         records = [(random.randrange(-top, top), random.randrange(64)) for _ in range(target.cols)]
-        expected.append(([bias for bias, _ in records], [shift for _, shift in records]))
+        expected.append([numerics.prepare(*record, **limits(target)) for record in records])
         data = b"".join(
             (bias & ((1 << 48) - 1)).to_bytes(6, "little") + bytes((shift, 0))
             for bias, shift in records
@@ -227,10 +229,7 @@ def parameters(seed: int) -> Scenario:
     def watch(ctx: Any, cycle: int) -> None:
         if state["read"]:
             seen.append(
-                (
-                    [ctx.get(dut.bias[c]) for c in range(target.cols)],
-                    [ctx.get(dut.shift[c]) for c in range(target.cols)],
-                )
+                [(ctx.get(dut.o[c].bias), ctx.get(dut.o[c].shift)) for c in range(target.cols)]
             )
             state["read"] = False
         if state["busy"] and ctx.get(dut.done):

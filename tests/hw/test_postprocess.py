@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tilewright.compiler.target import Target
 from tilewright.hw.hls import lower
 from tilewright.hw.pooling import Pooling
-from tilewright.hw.postprocess import PostProcess, postprocess_datapath
+from tilewright.hw.postprocess import PostProcess, limits, postprocess_datapath
 from tilewright.quant import numerics
 
 
@@ -69,6 +69,17 @@ def limited(value, bits):
     return max(-(1 << (bits - 1)), min((1 << (bits - 1)) - 1, value))
 
 
+def accumulator(random, bias, bits):
+    """A value that fits in so many bits, with and without the bias."""
+    return limited(limited(edge_or_random(random, bits), bits) + bias, bits) - bias
+
+
+def prepared(target, bias, biased_shift):
+    """What the post-processing takes of a record."""
+    bias, shift = numerics.prepare(bias, biased_shift, **limits(target))
+    return {"bias": int(bias), "shift": int(shift)}
+
+
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 1 << 32),
@@ -90,15 +101,16 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky):
             "slope_multiplier": random.randint(0, 255),
             "slope_shift": random.randint(1, 31),
         }
+        biases = [limited(edge_or_random(random, acc_bits), acc_bits) for _ in range(3)]
+        shifts = [random.choice([0, 15, 63, random.randint(0, 63)]) for _ in range(3)]
         configuration = {
-            "bias": [limited(edge_or_random(random, acc_bits), acc_bits) for _ in range(3)],
-            "shift": [random.choice([0, 15, 63, random.randint(0, 63)]) for _ in range(3)],
+            "records": [prepared(target, *pair) for pair in zip(biases, shifts, strict=True)],
             "lo": random.choice([-top - 1, 0, random.randint(-top, top)]),
             "hi": random.choice([top, random.randint(-top, top)]),
         }
         beats = [
             {
-                "accs": [limited(edge_or_random(random, acc_bits), acc_bits) for _ in range(3)],
+                "accs": [accumulator(random, bias, acc_bits) for bias in biases],
                 "tag": random.randrange(4),
             }
             for _ in range(25)
@@ -106,12 +118,11 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky):
         accs = np.array([beat["accs"] for beat in beats], dtype=object)
         wanted = numerics.postprocess(
             accs,
-            np.array(configuration["bias"], dtype=object),
-            np.array(configuration["shift"], dtype=object),
+            np.array(biases, dtype=object),
+            np.array(shifts, dtype=object),
             configuration["lo"],
             configuration["hi"],
             **(slope if leaky else {"leaky": 0, "slope_multiplier": 0, "slope_shift": 1}),
-            shift_bias=15,
         )
         expected.append([(list(row), beat["tag"]) for row, beat in zip(wanted, beats, strict=True)])
         phases.append((configuration | (slope if leaky else {}), beats, len(beats)))
@@ -125,33 +136,30 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky):
 def test_the_lowered_lane_equals_the_reference(seed, leaky, act_bits):
     """Many more values than simulation affords, on what the hardware is made from."""
     random = Random(seed)
-    lane = lower(postprocess_datapath(acc_bits=32, act_bits=act_bits, leaky=leaky))
+    target = Target(rows=4, act_bits=act_bits, weight_bits=4, leaky=leaky)
+    lane = lower(postprocess_datapath(target))
     top = (1 << (act_bits - 1)) - 1
     for _ in range(20):
-        values = {
-            "acc": edge_or_random(random, 32),
-            "bias": edge_or_random(random, random.choice([8, 32])),
-            "biased_shift": random.randint(0, 63),
-            "lo": random.randint(-top - 1, top),
-            "hi": random.randint(-top - 1, top),
-        }
-        values |= {
-            name: limited(value, 32) for name, value in values.items() if name in ("acc", "bias")
-        }
+        bias = limited(edge_or_random(random, random.choice([8, 32])), 32)
+        acc, biased_shift = accumulator(random, bias, 32), random.randint(0, 63)
+        clip = {name: random.randint(-top - 1, top) for name in ("lo", "hi")}
         slope = {
             "leaky": random.randint(0, 1),
             "slope_multiplier": random.randint(0, 255),
             "slope_shift": random.randint(1, 31),
         }
         without = {"leaky": 0, "slope_multiplier": 0, "slope_shift": 1}
-        expected = numerics.postprocess(**values, **(slope if leaky else without), shift_bias=15)
+        slope_or_not = slope if leaky else without
+        expected = numerics.postprocess(acc, bias, biased_shift, **clip, **slope_or_not)
+        rounded_bias, shift = prepared(target, bias, biased_shift).values()
+        values = {"acc": acc, "rounded_bias": rounded_bias, "shift": shift, **clip}
         assert lane.evaluate(**values, **(slope if leaky else {})) == int(expected)
 
 
 def test_postprocessing_takes_a_pixel_every_cycle():
     target = Target(rows=4, cols=2)
     dut = PostProcess(target)
-    configuration = {"shift": [15, 15], "lo": -128, "hi": 127}
+    configuration = {"records": [prepared(target, 0, 15)] * 2, "lo": -128, "hi": 127}
     beats = [{"accs": [index, -index], "tag": 0} for index in range(50)]
     [(got, cycles)] = run(dut, [(configuration, beats, 50)], Random(0), gaps=False)
     assert [list(beat.lanes) for beat in got] == [[index, -index] for index in range(50)]

@@ -105,7 +105,6 @@ MODULES = [
         "store_unit_packer",
         "packer_gearbox",
         "store_unit_parameters",
-        "parameters_gearbox",
     ),
     *("store_unit_pooling", "store_unit_postprocess", "postprocess_lane0", "store_unit_queue"),
     *("store_unit_ready_sums", "store_unit_rows", "store_unit_stamp", "store_unit_walker"),
