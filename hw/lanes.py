@@ -62,13 +62,13 @@ class LanePacker(wiring.Component):
             )
         )
         # Of the fields, only the bits count that lanes of the array need.
-        first = self.dst_lane[: bits_for(target.rows - 1)]
+        begins = Cat(self.dst_lane[: bits_for(target.rows - 1)] == j for j in range(target.rows))
         end = Signal(range(target.rows + 1))
         m.d.comb += end.eq(self.dst_lane + self.lanes)
         for j in range(target.rows):
             value = Signal(signed(8 * target.lane_bytes), name=f"lane_{j}")
             m.d.comb += value.eq(self._column(m, j))
-            strobe = (first <= j) & (end > j)
+            strobe = begins[: j + 1].any() & (end > j)
             for byte in range(target.lane_bytes):
                 cell_j = word[j * target.lane_bytes + byte]
                 m.d.comb += [
@@ -77,8 +77,9 @@ class LanePacker(wiring.Component):
                 ]
         # What a row's last word does not fill of its last beat is not written.
         step = math.gcd(target.pixel_bytes, target.bus_bytes)
-        partial = gearbox.o.p.last & (gearbox.filled != 0)
-        written = [~partial | (gearbox.filled > n // step) for n in range(target.bus_bytes)]
+        whole = ~gearbox.o.p.last | (gearbox.filled == 0)
+        filled = [gearbox.filled > n for n in range(target.bus_bytes // step - 1)]
+        written = [whole | Cat(filled)[n // step :][:1] for n in range(target.bus_bytes)]
         beat = data.View(
             data.ArrayLayout(data.StructLayout({"byte": 8, "strobe": 1}), target.bus_bytes),
             gearbox.o.p.data,

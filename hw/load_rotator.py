@@ -56,41 +56,23 @@ class LoadRotator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        packs = self._target.packs
         groups = self._target.bank_groups
-        enable, address, lanes = Value.cast(self.enable), Value.cast(self.address), self.lanes
-        if packs:
-            enable, address = Signal(), Signal.like(self.address, reset_less=True)
-            lanes = Signal.like(self.lanes, reset_less=True)
-            pack = Signal.like(self.pack, reset_less=True)
-            phase = Signal.like(self.phase, reset_less=True)
-            m.d.sync += [
-                enable.eq(self.enable),
-                address.eq(self.address),
-                lanes.eq(self.lanes),
-                pack.eq(self.pack),
-                phase.eq(self.phase),
-            ]
-        addresses = [Signal.like(self.address, name=f"address_{g}") for g in range(groups)]
         distance = Signal(range(max(groups, 2)))  # of the rotation, in groups
-        with m.Switch(pack if packs else 0):
-            for pixels in packs:
-                bits, finer = ceil_log2(pixels), ceil_log2(groups // pixels)
-                with m.Case(bits):
-                    m.d.comb += distance.eq(phase[:bits] << finer)
-                    for group, own in enumerate(addresses):
-                        low = ((group >> finer) - phase)[:bits]
-                        m.d.comb += own.eq(Cat(low, address[bits:]))
-            with m.Default():
-                m.d.comb += [own.eq(address) for own in addresses]
-        width = len(Value.cast(lanes)) // groups
-        parts = [Value.cast(lanes).word_select(g, width) for g in range(groups)]
+        addresses = self._addresses(m, distance)
+        enable, place, lanes = Value.cast(self.enable), Cat(addresses), Value.cast(self.lanes)
+        turn: Value = distance
+        if self._target.packs:
+            enable = _later(m, enable, "enable", reset_less=False)
+            place, lanes = _later(m, place, "place"), _later(m, lanes, "lanes")
+            turn = _later(m, distance, "turn")
+        width = len(lanes) // groups
+        parts = [lanes.word_select(g, width) for g in range(groups)]
         for level in range(ceil_log2(groups)):
             parts = [
-                Mux(distance[level], parts[(g - (1 << level)) % groups], part)
+                Mux(turn[level], parts[(g - (1 << level)) % groups], part)
                 for g, part in enumerate(parts)
             ]
-        enable, place, word = Value.cast(enable), Cat(addresses), Cat(parts)
+        word: Value = Cat(parts)
         for stage in range(1 + self._target.edge_registers):
             enable = _later(m, enable, f"enable_{stage}", reset_less=False)
             place = _later(m, place, f"place_{stage}")
@@ -101,6 +83,22 @@ class LoadRotator(wiring.Component):
             self.write_data.eq(word),
         ]
         return m
+
+    def _addresses(self, m: Module, distance: Signal) -> list[Signal]:
+        """Where each group of banks is written; also assigns how far the lanes are rotated."""
+        packs, groups = self._target.packs, self._target.bank_groups
+        addresses = [Signal.like(self.address, name=f"address_{g}") for g in range(groups)]
+        with m.Switch(self.pack if packs else 0):
+            for pixels in packs:
+                bits, finer = ceil_log2(pixels), ceil_log2(groups // pixels)
+                with m.Case(bits):
+                    m.d.comb += distance.eq(self.phase[:bits] << finer)
+                    for group, own in enumerate(addresses):
+                        low = ((group >> finer) - self.phase)[:bits]
+                        m.d.comb += own.eq(Cat(low, self.address[bits:]))
+            with m.Default():
+                m.d.comb += [own.eq(self.address) for own in addresses]
+        return addresses
 
 
 def _later(m: Module, value: Value, name: str, *, reset_less: bool = True) -> Signal:

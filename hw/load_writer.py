@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
+from tilewright.hw.choice import choose
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.loop_counter import LoopCounter
@@ -139,12 +140,9 @@ class LoadWriter(wiring.Component):
         zero = Cat(Const(0, target.act_bits - 1), job.unsigned)  # as the map holds it
         for r in range(target.rows):
             lane = Signal(8 * target.lane_bytes, name=f"lane_{r}")
-            with m.Switch(job.period):
-                for period in range(1, max(target.narrow_lanes, default=0) + 1):
-                    with m.Case(period):
-                        m.d.comb += lane.eq(word[r % period])
-                with m.Default():
-                    m.d.comb += lane.eq(word[r])
+            periods = range(1, max(target.narrow_lanes, default=0) + 1)
+            sources = {0: r} | {period: r % period for period in periods}
+            m.d.comb += lane.eq(choose(job.period, sources, word.__getitem__))
             m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], zero))
         step = self._phases(m)
         with m.If(self.enable):

@@ -58,7 +58,8 @@ class Pooling(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         acc = signed(self._acc_bits)
-        datapath = trace(numerics.pool_step, {"running": acc, "value": acc, "is_sum": range(2)})
+        shapes = {"running": acc, "value": acc, "is_sum": range(2)}
+        takes, gives = (trace(f, shapes) for f in (numerics.pool_takes, numerics.pool_value))
         m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
@@ -68,8 +69,10 @@ class Pooling(wiring.Component):
         for c, value in enumerate(self.i.p.accs):
             running = self.o.p.accs[c]
             inputs = {"running": running, "value": value, "is_sum": self.is_sum}
+            # The register is not written where the maximum stays, so that nothing selects it.
             step = Signal(acc, name=f"step{c}")
-            m.d.comb += step.eq(combinational(m, datapath, inputs))
-            with m.If(self.i.valid & self.i.ready):
+            m.d.comb += step.eq(combinational(m, gives, inputs))
+            taken = self.i.p.first | combinational(m, takes, inputs)
+            with m.If(self.i.valid & self.i.ready & taken):
                 m.d.sync += running.eq(Mux(self.i.p.first, value, step))
         return m

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.writer import beat_layout
 
 __all__ = ["StampSource"]
-
-_STORE = instruction_layout(Opcode.STORE)
-_STAMP = instruction_layout(Opcode.STAMP)
-_RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
 
 
 class StampSource(wiring.Component):
@@ -46,16 +40,18 @@ class StampSource(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = min(8 * self._target.bus_bytes, 64)
-        rest = Signal(64)
-        beats = Signal(range(64 // width + 1))
+        beats = 64 // width
+        sample = Signal(64, reset_less=True)
+        place = Signal(range(beats))
         m.d.comb += [
-            self.active.eq(beats != 0),
             self.o.valid.eq(self.active),
-            self.o.p.data.eq(rest[:width]),
+            self.o.p.data.eq(sample.word_select(place, width)),
             self.o.p.strobe.eq((1 << (width // 8)) - 1),
         ]
         with m.If(self.start):
-            m.d.sync += [rest.eq(Cat(self.cycles, self.busy_cycles)), beats.eq(64 // width)]
+            m.d.sync += [sample.eq(Cat(self.cycles, self.busy_cycles)), self.active.eq(1)]
         with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += [rest.eq(rest >> width), beats.eq(beats - 1)]
+            m.d.sync += place.eq(place + 1)  # behind the last one comes the first
+            with m.If(place == beats - 1):
+                m.d.sync += self.active.eq(0)
         return m

@@ -11,6 +11,7 @@ from tilewright.compiler.isa import Opcode
 from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
+from tilewright.hw.choice import choose
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.queue import Queue
@@ -124,32 +125,34 @@ class WeightsUnit(wiring.Component):
             with m.If(last):
                 m.d.sync += [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
                 m.d.sync += [next_beat.eq(2), next_tile.eq(2)]
-        self._unpack(m, job, gearbox.o.p.data, containers)
-        for pixels in target.packs:
-            self._unpack_packed(m, job, gearbox.o.p.data, pixels)
+        self._unpack(m, job, gearbox.o.p.data)
         return m
 
-    def _unpack(self, m: Module, job: data.View, word: Signal, containers: tuple[int, ...]) -> None:
-        """Slice a row into its offset and sign-extended weights."""
-        m.d.comb += self.o.p.offset.eq(word[:_OFFSET_BITS])
-        for index, bits in enumerate(containers):
-            layout = data.ArrayLayout(signed(bits), self._target.cols)
-            for gather in range(2):
-                lanes = data.View(layout, word[_OFFSET_BITS * gather :][: layout.size])
-                with m.If((job.container == index) & (job.gather == gather)):
-                    for c in range(self._target.cols):
-                        m.d.comb += self.o.p.weights[c].eq(lanes[c])
-
-    def _unpack_packed(self, m: Module, job: data.View, word: Signal, pixels: int) -> None:
-        """Spread the weights of a packed row over its columns."""
+    def _unpack(self, m: Module, job: data.View, word: Signal) -> None:
+        """Slice a row into its offset and sign-extended weights, spread those of a packed row."""
         target = self._target
-        lanes = target.cols // pixels
-        turn = Signal(lanes, init=1, name=f"turn_{pixels}")  # the row's place in its group
+        columns, widest = target.cols, max(target.weight_containers)
+        m.d.comb += self.o.p.offset.eq(word[:_OFFSET_BITS])
+        row = Signal(columns * widest)
+        m.d.comb += row.eq(Mux(job.gather, word[_OFFSET_BITS:], word))
+        turns = {pixels: self._turn(m, pixels) for pixels in target.packs}
+        codes = dict(enumerate(target.weight_containers))
+        for c, weight in enumerate(self.o.p.weights):
+            m.d.comb += weight.eq(
+                choose(
+                    job.container,
+                    codes,
+                    lambda bits, at=c: row.word_select(at, bits).as_signed(),
+                )
+            )
+            for pixels, turn in turns.items():
+                with m.If(job.pack == ceil_log2(pixels)):
+                    packed = row.word_select(c // len(turn), widest)
+                    m.d.comb += weight.eq(Mux(turn[c % len(turn)], packed, 0))
+
+    def _turn(self, m: Module, pixels: int) -> Signal:
+        """The row's place in its group of columns, a bit for each."""
+        turn = Signal(self._target.cols // pixels, init=1, name=f"turn_{pixels}")
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += turn.eq(turn.rotate_left(1))
-        layout = data.ArrayLayout(signed(max(target.weight_containers)), pixels)
-        packed = Mux(job.gather, word[_OFFSET_BITS:][: layout.size], word[: layout.size])
-        weights = data.View(layout, packed)
-        with m.If(job.pack == ceil_log2(pixels)):
-            for c in range(target.cols):
-                m.d.comb += self.o.p.weights[c].eq(Mux(turn[c % lanes], weights[c // lanes], 0))
+        return turn

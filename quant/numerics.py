@@ -21,6 +21,8 @@ __all__ = [
     "maximum",
     "minimum",
     "pool_step",
+    "pool_takes",
+    "pool_value",
     "postprocess",
     "prepare",
     "requantize",
@@ -105,9 +107,20 @@ def leaky_relu(value: Any, multiplier: Any, shift: Any) -> Any:
     return where(value < 0, scaled, value)
 
 
+def pool_takes(running: Any, value: Any, is_sum: Any) -> Any:
+    """Whether a step of a pooling window gives it another value than `running`'s."""
+    return where(is_sum, True, running < value)
+
+
+def pool_value(running: Any, value: Any, is_sum: Any) -> Any:
+    """The value that it then gives it."""
+    return where(is_sum, running + value, value)
+
+
 def pool_step(running: Any, value: Any, is_sum: Any) -> Any:
     """One step of a pooling window over accumulators: their sum, or their maximum."""
-    return where(is_sum, running + value, maximum(running, value))
+    given = (running, value, is_sum)
+    return where(pool_takes(*given), pool_value(*given), running)
 
 
 def finish(
