@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
@@ -49,7 +49,8 @@ class DrainWalker(wiring.Component):
         m = Module()
         job = self.job
         loops = {}
-        for name, bits in (("win_cols", 8), ("win_rows", 8), ("cols", 16), ("rows", 16)):
+        most = bits_for(self._target.acc_depth)  # of rows and of columns: legal.py
+        for name, bits in (("win_cols", 8), ("win_rows", 8), ("cols", most), ("rows", most)):
             m.submodules[name] = loops[name] = loop = LoopCounter(bits)
             m.d.comb += [
                 loop.count.eq(getattr(job, name)),

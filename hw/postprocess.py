@@ -24,8 +24,9 @@ _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 def limits(target: Target) -> dict[str, int]:
     """`left` and `right` of `numerics.prepare`: the least that change nothing on this target.
 
-    A value other than 0 saturates when it goes to the left by one bit less than it is saturated to,
-    and the compiler proves that accumulators with their bias fit in acc_bits.
+    A value other than 0 saturates when it goes to the left by one bit less than it is saturated to.
+    The compiler proves that accumulators with their bias fit in acc_bits. (What it takes from a bias
+    for an unsigned output is out of proportion only to shifts that such an output cannot have.)
     """
     saturated = LEAKY_BITS if target.leaky else target.act_bits
     return {"left": min(saturated - 1, SHIFT_BIAS), "right": min(target.acc_bits, SHIFT_MAX)}

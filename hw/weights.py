@@ -138,13 +138,8 @@ class WeightsUnit(wiring.Component):
         turns = {pixels: self._turn(m, pixels) for pixels in target.packs}
         codes = dict(enumerate(target.weight_containers))
         for c, weight in enumerate(self.o.p.weights):
-            m.d.comb += weight.eq(
-                choose(
-                    job.container,
-                    codes,
-                    lambda bits, at=c: row.word_select(at, bits).as_signed(),
-                )
-            )
+            kept = {bits: row.word_select(c, bits).as_signed() for bits in codes.values()}
+            m.d.comb += weight.eq(choose(job.container, codes, kept.__getitem__))
             for pixels, turn in turns.items():
                 with m.If(job.pack == ceil_log2(pixels)):
                     packed = row.word_select(c // len(turn), widest)
