@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ Array = npt.NDArray[Any]
 _OFFSETS = {register.name: register.offset for register in REGISTERS}
 _COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= _OFFSETS["CYCLES"])
 _WATCHDOG_CYCLES = 1 << 22
+_STEP_BYTES = 1 << 14
+"""Written between two reports of progress; a multiple of every beat."""
+
 _WAIT_S = 1.0
 """How long a wait may be silent before the board is asked whether it still runs."""
 
@@ -95,8 +98,15 @@ class Accelerator:
         """What the board says of itself."""
         return self.link.identity
 
-    def load(self, program: HostProgram) -> None:
-        """Check that a program fits, and write it into the board's memory."""
+    def load(
+        self, program: HostProgram, *, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Check that a program fits, and write it into the board's memory.
+
+        Parameters
+        ----------
+        progress : called with bytes written and bytes in all
+        """
         words = {name: self.read(name) for name in IDENTITY}
         reason = misfit(words, program.identity, program.target)
         if reason is not None:
@@ -110,7 +120,11 @@ class Accelerator:
             )
         self.program = None
         self._stop()
-        self.link.write_memory(self.identity.memory_base, program.image)
+        for at in range(0, len(program.image), _STEP_BYTES):
+            if progress is not None:
+                progress(at, len(program.image))
+            piece = program.image[at : at + _STEP_BYTES]
+            self.link.write_memory(self.identity.memory_base + at, piece)
         for name, value in (
             ("MEM_BASE", self.identity.memory_base),
             ("INSTRUCTIONS", program.instructions),

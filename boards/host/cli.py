@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> None:
     labels = _labels(options.labels)
     images = [read_input(path, program, pixel_scale=options.pixel_scale) for path in options.images]
     accelerator = _open(options)
-    accelerator.load(program)
+    accelerator.load(program, progress=_show_progress if sys.stderr.isatty() else None)
     for path, image in zip(options.images, images, strict=True):
         run = accelerator.run(image)
         found = _result(path, run, labels, options.top)
@@ -121,6 +121,10 @@ def _run(options: argparse.Namespace) -> None:
                 "hold; is --pixel-scale right?",
                 file=sys.stderr,
             )
+
+
+def _show_progress(done: int, total: int) -> None:
+    print(f"\rload the program: {100 * done // total} %\r", end="", file=sys.stderr, flush=True)
 
 
 def _labels(path: Path | None) -> list[str]:

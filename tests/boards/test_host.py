@@ -102,6 +102,15 @@ def test_on_a_bad_line_requests_get_shorter_and_everything_still_arrives() -> No
     assert link.counts.retries - before < 1500, "1024 bytes would arrive once in 30,000 tries"
 
 
+def test_loading_reports_how_far_it_is(known: KnownAnswer) -> None:
+    image = known.program.image + bytes(40_000 - len(known.program.image))
+    program = dataclasses.replace(known.program, image=image, memory_bytes=50_000)
+    board, seen = BoardModel(TARGET), list[tuple[int, int]]()
+    driver(board).load(program, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 40_000), (16_384, 40_000), (32_768, 40_000)]
+    assert board.memory[:40_000] == image
+
+
 def test_values_beyond_the_input_format_are_counted(
     compiled: Program, program: HostProgram
 ) -> None:
