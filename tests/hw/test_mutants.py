@@ -26,8 +26,8 @@ SEEDS = (0, 1, 3)
 """Random layers: an average pool, a convolution of several tiles, a maximum pool."""
 
 MUTANTS = {
-    # Requantizing truncates instead of rounding.
-    "rounding": ("postprocess_lane0", r"\$signed\(2'h1\) \+", "$signed(2'h0) +"),
+    # Half a unit of the result is not added to the bias: requantizing truncates.
+    "rounding": ("store_unit_parameters", r"\$signed\(\{ 1'h0, s0_select\d+ \}\)", "$signed(2'h0)"),
     # An innermost loop of tiles ends one tile early.
     "dropped tile": ("calc_unit_tiles", r"== job\[56:41\]", "== (job[56:41] - 1'h1)"),
     # Column 1 of the array captures its weight in the cycle of column 0.
