@@ -255,6 +255,9 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "conv_utilization": ("", _convolution),
     "efficientnet_lite0": ("", _efficientnet),
     "accuracy": ("Accuracy in fixed point", accuracy_table.lines),
+    "compression": ("Compression", plain),
+    "compression_layers": ("Compression, layer by layer", plain),
+    "compression_lowrank": ("Low rank at equal ranks, without retraining", plain),
     "onnx_wheel": ("", _wheel),
 }
 """Title and table of each result; those without a title write their own."""

@@ -99,8 +99,8 @@ def unit(packing: Packing, target: Target, axis: int) -> int:
     return max(packing.size(axis), target.pixel_align if axis else 1)
 
 
-def choose_plan(work: LayerWork, area: Area) -> Plan:
-    """Cheapest tiling of an area.
+def choose_plan(work: LayerWork, area: Area, *, joint: bool = True) -> Plan:
+    """Cheapest tiling of an area; without `joint`, terms that are zero have tiles as all others.
 
     Raises
     ------
@@ -108,8 +108,8 @@ def choose_plan(work: LayerWork, area: Area) -> Plan:
         If not even the smallest tile fits the target's buffers.
     """
     found = [best_plan(work, area, packing) for packing in packings(work, area)]
-    groups = joint_groups(work, area.sources[0])
-    found += [best_plan(work, area, PLAIN, joint) for joint in groups]
+    groups = joint_groups(work, area.sources[0]) if joint else ()
+    found += [best_plan(work, area, PLAIN, blocks) for blocks in groups]
     plans = [plan for plan in found if plan is not None]
     if not plans:
         raise TilewrightError(_too_small(work, area))

@@ -17,9 +17,11 @@ from torch import nn
 from tilewright import api
 from tilewright.analysis import predict_cycles
 from tilewright.compiler.layout import lane_map
+from tilewright.compiler.lower import compile_network
 from tilewright.compiler.program import Program
 from tilewright.compiler.rows import weight_streams
 from tilewright.compiler.target import Target
+from tilewright.compiler.tiling import choose_plan
 from tilewright.compress.layers import Layer, weight_layers
 from tilewright.compress.pipeline import Cycles
 from tilewright.compress.steps import Step
@@ -29,10 +31,12 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Conv, Graph, Input, Op, Output
 from tilewright.graph.ir import Layer as GraphLayer
 from tilewright.quant.config import QuantConfig
+from tilewright.quant.fixed import FixedGraph
 from tilewright.simulation import LATENCY
 
 __all__ = [
     "Batches",
+    "compile_for_streams",
     "encode_program",
     "layer_cycles",
     "quant_config",
@@ -202,6 +206,19 @@ def quant_config(
             config, per_channel=True, equalize=False, layer_weight_bits=bits
         )
     return config
+
+
+def compile_for_streams(
+    fixed: FixedGraph, steps: tuple[Step, ...], target: Target, *, keep: bool = False
+) -> Program:
+    """The program whose weight streams are compressed.
+
+    Zeros that are not in vectors cost a compressed stream less than the offsets of joint tiles, so
+    only vector pruning packs its terms.
+    """
+    vectors = any(step.kind == "vectors" for step in steps)
+    planner = functools.partial(choose_plan, joint=vectors)
+    return compile_network(fixed, target, keep=keep, planner=planner)
 
 
 def encode_program(

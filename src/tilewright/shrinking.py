@@ -17,6 +17,7 @@ from tilewright.compress.stream import Encoded
 from tilewright.compress.train import TrainConfig
 from tilewright.compression import (
     Batches,
+    compile_for_streams,
     encode_program,
     layer_cycles,
     quant_config,
@@ -99,8 +100,8 @@ def shrink(config: Config, checkpoints: Path, progress: Progress) -> Shrunk:
     )
     result = run_steps(module, steps, setup)
     fixed = _quantize(result, steps, config, calibration, progress)
-    program = api.compile(fixed, config.target, keep=False, progress=progress).program
     progress(0, 0, "code the weights")
+    program = compile_for_streams(fixed, steps, config.target)
     encoded = encode_program(program, lanes=section.lanes, huffman=result.huffman)
     return Shrunk(result=result, fixed=fixed, encoded=encoded)
 
