@@ -90,12 +90,14 @@ class Tokens:
 class Queue:
     """A bounded queue with one producer and one consumer.
 
-    An item put in cycle t is seen from t + 1 on; the room that dropping one makes, too.
+    An item put in cycle t is seen from t + `latency` on, the room that dropping one makes from
+    t + 1.
     """
 
-    def __init__(self, kernel: Kernel, depth: int) -> None:
+    def __init__(self, kernel: Kernel, depth: int, latency: int = 1) -> None:
         self._kernel = kernel
         self._depth = depth
+        self._latency = latency
         self._level = 0
         self._items: deque[Any] = deque()
         self._changed = Condition(kernel)
@@ -105,7 +107,7 @@ class Queue:
         while self._level >= self._depth:
             yield self._changed
         self._level += 1
-        self._kernel.schedule(self._kernel.now + 1, lambda: self._show(item))
+        self._kernel.schedule(self._kernel.now + self._latency, lambda: self._show(item))
 
     def _show(self, item: Any) -> None:
         self._items.append(item)

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
 
-__all__ = ["RULES", "UNKNOWN_OPCODE", "Rule", "bound", "broken_rule"]
+__all__ = ["MOST_TOKENS", "RULES", "UNKNOWN_OPCODE", "Rule", "bound", "broken_rule"]
 
 UNKNOWN_OPCODE = 1
 """FAULT's reason for an opcode that does not exist; those of the rules follow."""
 
+MOST_TOKENS = 15
+"""Tokens that one instruction can wait for; the compiler's wait for one."""
+
 _BOUNDS: dict[str, Callable[[Target], int]] = {
+    str(MOST_TOKENS): lambda target: MOST_TOKENS,
     "rows": lambda target: target.rows,
     "cols": lambda target: target.cols,
     "act_depth": lambda target: target.act_depth,
@@ -82,6 +86,13 @@ def _aligned(code: int, opcode: Opcode, *fields: str) -> list[Rule]:
     ]
 
 
+def _waits(code: int, opcode: Opcode, *fields: str) -> list[Rule]:
+    return [
+        Rule(code=code + at, opcode=opcode, fields=(field,), most=str(MOST_TOKENS))
+        for at, field in enumerate(fields)
+    ]
+
+
 RULES: tuple[Rule, ...] = (
     *_aligned(2, Opcode.LOAD, "address", "pitch"),
     Rule(code=4, opcode=Opcode.LOAD, fields=("rows",), most="act_depth"),
@@ -90,12 +101,14 @@ RULES: tuple[Rule, ...] = (
     Rule(code=7, opcode=Opcode.LOAD, fields=("cols", "pad_left", "pad_right"), positive=True),
     Rule(code=8, opcode=Opcode.LOAD, fields=("cols",), positive=True, given="rows"),
     Rule(code=9, opcode=Opcode.LOAD, fields=("row_beats",), positive=True, given="rows"),
+    *_waits(10, Opcode.LOAD, "wait_calc", "wait_store"),
     *_aligned(16, Opcode.WEIGHTS, "address"),
     *_counts(17, Opcode.WEIGHTS, "beats", "tiles"),
     Rule(code=19, opcode=Opcode.WEIGHTS, fields=("container",), most="containers - 1"),
     *_counts(32, Opcode.CALC, "tiles0", "tiles1", "tiles2"),
     *_counts(35, Opcode.CALC, "rows", "cols", most="acc_depth"),
     Rule(code=37, opcode=Opcode.CALC, fields=("acc_base",), most="acc_depth - 1"),
+    *_waits(38, Opcode.CALC, "wait_load", "wait_store"),
     *_aligned(48, Opcode.STORE, "params", "address", "pitch"),
     *_counts(51, Opcode.STORE, "rows", "cols", most="acc_depth"),
     *_counts(53, Opcode.STORE, "row_beats", "win_rows", "win_cols"),
@@ -104,6 +117,7 @@ RULES: tuple[Rule, ...] = (
     *_counts(58, Opcode.STORE, "lanes"),
     Rule(code=59, opcode=Opcode.STORE, fields=("src_lane", "lanes"), most="cols"),
     Rule(code=60, opcode=Opcode.STORE, fields=("dst_lane", "lanes"), most="rows"),
+    *_waits(61, Opcode.STORE, "wait_calc"),
     *_aligned(64, Opcode.STAMP, "address"),
 )
 """In the order in which the decoder looks: of several broken ones the first is reported."""

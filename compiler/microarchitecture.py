@@ -4,6 +4,7 @@ __all__ = [
     "ACCUMULATE_LATENCY",
     "BANK_LATENCY",
     "INNER_QUEUE",
+    "QUEUE_LATENCY",
     "READS_UNDER_WAY",
     "UNIT_QUEUE",
     "WRITES_PENDING",
@@ -11,8 +12,10 @@ __all__ = [
 
 UNIT_QUEUE = 4
 """Instructions that wait in front of each unit."""
+QUEUE_LATENCY = 2
+"""Cycles from an instruction's dispatch to the head of its unit's queue, if that is empty."""
 INNER_QUEUE = 2
-"""Instructions between the two halves of a unit."""
+"""Instructions that the first half of a unit may be ahead of the second."""
 READS_UNDER_WAY = 16
 """Read bursts that may be under way at once."""
 WRITES_PENDING = 16

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.events import Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
-from tilewright.compiler.microarchitecture import UNIT_QUEUE
+from tilewright.compiler.microarchitecture import QUEUE_LATENCY, UNIT_QUEUE
 from tilewright.compiler.pipeline_calc import CalcModel
 from tilewright.compiler.pipeline_load import LoadModel
 from tilewright.compiler.pipeline_shared import Shared, TileSlot
@@ -46,7 +46,11 @@ class Pipeline:
             target=target,
             readers={n: Reader(kernel, self.channel, target, n) for n in target.readers},
             writer=Writer(target, memory, self.channel),
-            queues={n: Queue(kernel, UNIT_QUEUE) for n in ("load", "weights", "calc", "store")},
+            queues={
+                # CALC's next instruction stays in the queue until it begins.
+                unit: Queue(kernel, UNIT_QUEUE + (unit == "calc"), latency=QUEUE_LATENCY)
+                for unit in ("load", "weights", "calc", "store")
+            },
             tokens={pair: Tokens(kernel) for pair in TOKENS},
             tiles=TileSlot(kernel),
         )

@@ -25,13 +25,11 @@ class CalcModel:
         while True:
             yield from queue.head()
             f = queue.peek()[1]
-            if self._slot.job is not None:
-                while self._slot.job is not None:
-                    yield self._slot.changed
-                yield self._run.kernel.now + 1  # it is seen to be free a cycle later
             yield from self._run.tokens["load", "calc"].take(f["wait_load"])
             yield from self._run.tokens["store", "calc"].take(f["wait_store"])
             self._slot.put(f, self._run.kernel.now + 1)
+            while self._slot.job is not None:
+                yield self._slot.changed
             yield from queue.drop()
 
     def issue(self) -> Process:

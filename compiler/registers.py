@@ -9,6 +9,7 @@ __all__ = [
     "ACTIVITY",
     "FAULT_FIELDS",
     "ID_WORD",
+    "PAGE",
     "REGISTERS",
     "RESPONSES",
     "VERSION_WORD",
@@ -28,6 +29,9 @@ VERSION_WORD = 0x000200
 """Version of the instruction format and the register map: major << 16 | minor << 8 | patch."""
 
 WATCHDOG_BITS = 24
+
+PAGE = 4096
+"""Alignment of MEM_BASE, and what no burst crosses."""
 
 RESPONSES = {"SLVERR": 2, "DECERR": 3}
 """AXI's error responses."""
@@ -117,7 +121,7 @@ REGISTERS: tuple[Register, ...] = (
     Register(0x04, "GIE", "rw", "bit 0 global interrupt enable"),
     Register(0x08, "IER", "rw", "bit 0 interrupt on done, bit 1 on error"),
     Register(0x0C, "ISR", "w1c", "bit 0 done, bit 1 error"),
-    Register(0x10, "MEM_BASE", "rw", "bus address of the program's memory, aligned to 4096"),
+    Register(0x10, "MEM_BASE", "rw", "bus address of the program's memory; bits 11:0 are 0"),
     Register(0x14, "INSTRUCTIONS", "rw", "byte offset of the first instruction from MEM_BASE"),
     Register(0x18, "COUNT", "rw", "number of instructions"),
     Register(

@@ -69,6 +69,8 @@ class Target:
         the drain of the accumulators stops and goes on in three parts that do not see each other
         in the same cycle, weight rows wait in a buffer, and the post-processing has shorter stages
     leaky : whether the post-processing can do LeakyReLU
+    counters : whether there are counters for what units wait for and the bus moves; those of all
+        cycles and of CALC's are always there
     clock_mhz : intended clock, for frame rates in reports
 
     Raises
@@ -95,6 +97,7 @@ class Target:
     weights_per_multiplier: int = 1
     edge_registers: int = 0
     leaky: bool = True
+    counters: bool = True
     clock_mhz: float = 100.0
 
     def __post_init__(self) -> None:

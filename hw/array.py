@@ -56,7 +56,9 @@ class SystolicArray(wiring.Component):
         for c in range(target.cols):
             skewed = self.weights[c]
             for hop in range(c // target.columns_per_cell):
-                register = Signal(signed(target.weight_bits), name=f"skew_{c}_{hop}")
+                register = Signal(
+                    signed(target.weight_bits), name=f"skew_{c}_{hop}", reset_less=True
+                )
                 m.d.sync += register.eq(skewed)
                 skewed = register
             m.d.comb += above[c].eq(skewed)

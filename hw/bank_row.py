@@ -76,8 +76,8 @@ class BankRow(wiring.Component):
         # Weight words: keep the first after a swap, pass the others on.
         have = Signal()
         capture = Signal()
-        upcoming = Signal.like(self.word_in.offset)
-        offset = Signal.like(self.word_in.offset)
+        upcoming = Signal.like(self.word_in.offset, reset_less=True)
+        offset = Signal.like(self.word_in.offset, reset_less=True)
         m.d.comb += capture.eq(self.word_in.valid & (~have | self.pixel_in.swap))
         m.d.sync += [
             have.eq(capture | (have & ~self.pixel_in.swap)),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tilewright.compiler.target import Target
 
-__all__ = ["ADDRESS_BITS", "BURST", "TRANSFER", "BurstSplitter"]
+__all__ = ["ADDRESS_BITS", "BURST", "COUNT_BITS", "ROW_BITS", "TRANSFER", "BurstSplitter"]
 
 ADDRESS_BITS = 32
+COUNT_BITS = 32
+ROW_BITS = 16
+"""Bits of the beats of any transfer, and of one row's."""
 
-TRANSFER = data.StructLayout({"address": unsigned(ADDRESS_BITS), "beats": unsigned(32), "tag": 1})
+TRANSFER = data.StructLayout(
+    {"address": unsigned(ADDRESS_BITS), "beats": unsigned(COUNT_BITS), "tag": 1}
+)
 """A run of `beats` bus beats from a byte address; the tag comes back with its last burst."""
 
 BURST = data.StructLayout({"address": unsigned(ADDRESS_BITS), "length": unsigned(8), "tag": 1})
@@ -32,6 +37,8 @@ class BurstSplitter(wiring.Component):
         Bus width.
     longest
         Beats of the longest burst.
+    count_bits
+        Bits of a transfer's beats that can differ from 0.
 
     Members
     -------
@@ -39,55 +46,63 @@ class BurstSplitter(wiring.Component):
     o : ``Out(stream of BURST)``
     """
 
-    def __init__(self, target: Target, *, longest: int) -> None:
+    def __init__(self, target: Target, *, longest: int, count_bits: int = COUNT_BITS) -> None:
         self._target = target
         self._longest = longest
+        self._count_bits = count_bits
         super().__init__({"i": In(stream.Signature(TRANSFER)), "o": Out(stream.Signature(BURST))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        target, longest = self._target, self._longest
-        beat_bits = exact_log2(target.bus_bytes)
-        # Counts of beats are held less one, as AXI wants them.
+        longest = self._longest
+        beat_bits = exact_log2(self._target.bus_bytes)
+        # Counts of beats are held less one, as AXI wants them; addresses count beats.
         idle = Signal(init=1)
-        left = Signal(32)
-        address = Signal(ADDRESS_BITS)
-        tag = Signal()
+        left = Signal(self._count_bits, reset_less=True)
+        address = Signal(ADDRESS_BITS - beat_bits, reset_less=True)
+        tag = Signal(reset_less=True)
 
         # First cycle of a burst: beats up to the next 4 KiB boundary, at most a burst, at most what
         # is left.
         sized = Signal()
         final = Signal()
-        length = Signal(range(self._longest), reset_less=True)
+        length = Signal(range(longest), reset_less=True)
+        most = Signal.like(length)  # beats that this burst may have, less one
         room = Signal(12 - beat_bits)
         ends = Signal()
-        m.d.comb += [room.eq(~address[beat_bits:12]), ends.eq((left <= room) & (left < longest))]
-        m.d.sync += [
-            final.eq(ends),
-            length.eq(Mux(ends, left, Mux(room < longest, room, longest - 1))),
-            sized.eq(~idle),
+        m.d.comb += [
+            room.eq(~address),
+            most.eq(Mux(room < longest, room, longest - 1)),
+            ends.eq((left[len(length) :] == 0) & (left[: len(length)] <= most)),
         ]
+        m.d.sync += [final.eq(ends), length.eq(Mux(ends, left, most)), sized.eq(~idle)]
 
-        # Second cycle: the burst leaves, or waits until it can.
+        # Second cycle: the burst leaves, or waits until it can. One adder loads and counts.
         free = Signal()
-        m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.i.ready.eq(idle)]
+        count, less = Signal.like(left), Signal(signed(len(length) + 1))
+        m.d.comb += [
+            free.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(idle),
+            count.eq(Mux(idle, self.i.p.beats, left)),
+            less.eq(Mux(idle, -1, Cat(~length, 1).as_signed())),  # -1 - length
+        ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
+        with m.If(idle | (sized & free)):
+            m.d.sync += left.eq(count + less)
         with m.If(idle):
             m.d.sync += [
-                idle.eq(~self.i.valid | (self.i.p.beats == 0)),
-                left.eq(self.i.p.beats - 1),
-                address.eq(self.i.p.address),
+                idle.eq(~self.i.valid | (self.i.p.beats[: self._count_bits] == 0)),
+                address.eq(self.i.p.address >> beat_bits),
                 tag.eq(self.i.p.tag),
             ]
         with m.Elif(sized & free):
             m.d.sync += [
                 self.o.valid.eq(1),
-                self.o.p.address.eq(address),
+                self.o.p.address.eq(address << beat_bits),
                 self.o.p.length.eq(length),
                 self.o.p.tag.eq(tag & final),
-                left.eq(left - length - 1),
-                address.eq(address + ((length + 1) << beat_bits)),
+                address.eq(address - Cat(~length, 1).as_signed()),
                 sized.eq(0),
                 idle.eq(final),
             ]

@@ -1,16 +1,17 @@
 """The CALC unit: for each weight tile, for each pixel, one step of the array."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
+from tilewright.compiler.isa import FIELDS, Opcode
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, UNIT_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import sum_layout
 from tilewright.hw.array import array_latency
 from tilewright.hw.bank_row import pixel_layout
-from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.instruction_queue import InstructionQueue
+from tilewright.hw.instructions import Excerpt, instruction_layout
 from tilewright.hw.pixel_walker import PixelWalker
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.tile_loader import TileLoader
@@ -50,6 +51,8 @@ class CalcUnit(wiring.Component):
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        fields = tuple(field.name for field in FIELDS[Opcode.CALC] if field.name != "opcode")
+        self._excerpt = Excerpt(target, Opcode.CALC, fields)
         super().__init__(
             {
                 "i": In(stream.Signature(_INSTRUCTION)),
@@ -71,99 +74,121 @@ class CalcUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.loader = loader = TileLoader(self._target)
-        m.submodules.tiles = tiles = TileWalker()
-        m.submodules.pixels = pixels = PixelWalker()
+        m.submodules.tiles = tiles = TileWalker(self._target)
+        m.submodules.pixels = pixels = PixelWalker(self._target)
         wiring.connect(m, wiring.flipped(self.weights), loader.i)
 
+        # What goes to many registers is one itself, found a cycle ahead.
         active = Signal()
-        job = Signal(_INSTRUCTION)
-        finish = Signal()  # the instruction's last cycle
         begin = Signal()
-        singles = Signal(2)  # one column, one row
-        next_valid, next_job, next_singles = self._prepare(m, begin)
+        finish = Signal()  # the instruction's last cycle
+        prepared, next_packed, next_short = self._prepare(m, begin)
+        packed = Signal(self._excerpt.width, reset_less=True)
+        short = Signal(4)
+        job = self._excerpt.unpack(packed)
         with m.If(begin):
-            m.d.sync += [active.eq(1), job.eq(next_job), singles.eq(next_singles)]
+            m.d.sync += [active.eq(1), packed.eq(next_packed), short.eq(next_short)]
         with m.Elif(finish):
             m.d.sync += active.eq(0)
+        going_on = begin | (active & ~finish)
+        m.d.sync += [
+            finish.eq(pixels.upcoming_last & tiles.last),
+            begin.eq(prepared & (~going_on | (pixels.upcoming_last & tiles.last))),
+        ]
         m.d.comb += [
-            begin.eq(next_valid & (~active | finish)),
-            finish.eq(pixels.last & tiles.last),
             tiles.job.eq(job),
-            tiles.next_job.eq(next_job),
+            tiles.next_job.eq(self._excerpt.unpack(next_packed)),
             tiles.load.eq(begin),
-            tiles.step.eq(pixels.last & ~tiles.last),
+            tiles.step.eq(pixels.last & ~finish),
             pixels.job.eq(job),
             pixels.start.eq(pixels.last | begin),
-            Cat(pixels.single_col, pixels.single_row).eq(Mux(begin, next_singles, singles)),
-            pixels.base.eq(Mux(begin, next_job.base, tiles.upcoming)),
-            pixels.acc_base.eq(Mux(begin, next_job.acc_base, job.acc_base)),
+            pixels.short.eq(Mux(begin, next_short, short)),
+            pixels.base.eq(tiles.base),
             pixels.active.eq(active),
             pixels.ready.eq(loader.complete),
             loader.start.eq(active & pixels.first),
             self.word_valid.eq(loader.word_valid),
             self.issuing.eq(pixels.issue),
             self.wait_weights.eq(active & pixels.first & ~loader.complete),
+            self.pixel.address.eq(pixels.address),
         ]
         m.d.sync += [
-            self.pixel.address.eq(pixels.address),
             self.pixel.swap.eq(loader.start & loader.complete),
             self.pixel.gather.eq(job.gather),
         ]
-        now = Signal(data.StructLayout({"sum": sum_layout(self._target), "gives": 2}))
-        m.d.comb += [
-            now.sum.valid.eq(pixels.issue),
-            now.sum.address.eq(pixels.accumulator),
-            now.sum.half.eq(job.half),
-            now.sum.first.eq(job.first & tiles.first),
-            now.sum.shift.eq(job.shift),
-            now.gives.eq(Mux(finish, Cat(job.signal_load, job.signal_store), 0)),
+        # Of the pixel issued a cycle ago, as its address is.
+        now = Signal(sum_layout(self._target))
+        late = Signal(data.StructLayout({"valid": 1, "gives": 2}))
+        steady = Signal(data.StructLayout({"half": 1, "first": 1, "shift": 1}), reset_less=True)
+        m.d.sync += [
+            late.valid.eq(pixels.issue),
+            late.gives.eq(Mux(finish, Cat(job.signal_load, job.signal_store), 0)),
+            steady.half.eq(job.half),
+            steady.first.eq(job.first & tiles.first),
+            steady.shift.eq(job.shift),
         ]
-        self._delay(m, now)
+        m.d.comb += [
+            now.valid.eq(late.valid),
+            now.address.eq(pixels.accumulator),
+            now.half.eq(steady.half),
+            now.first.eq(steady.first),
+            now.shift.eq(steady.shift),
+        ]
+        self._delay(m, now, late.gives)
         return m
 
-    def _prepare(self, m: Module, begin: Signal) -> tuple[Signal, data.View, Signal]:
-        """Hold the next instruction, its tokens taken."""
+    def _prepare(self, m: Module, begin: Signal) -> tuple[Value, Signal, Signal]:
+        """Take the tokens of the next instruction, which waits at the head of the queue.
+
+        Returns whether that will have been done in the next cycle, the instruction, and whether it
+        has one column, two, one row, two.
+        """
+        m.submodules.queue = queue = InstructionQueue(
+            width=self._excerpt.width, depth=UNIT_QUEUE + 1
+        )
         m.submodules.loaded = loaded = Semaphore()
         m.submodules.drained = drained = Semaphore()
-        next_valid = Signal()
-        next_job = Signal(_INSTRUCTION)
-        next_singles = Signal(2)
-        take = self.i.valid & loaded.enough & drained.enough & ~next_valid
+        job = self._excerpt.unpack(queue.r_data)
+        taken = Signal()
+        short = Signal(4)
+        waiting = queue.r_rdy & ~taken
+        take = waiting & loaded.enough & drained.enough
+        prepared = take | (taken & ~begin)
         m.d.comb += [
+            queue.w_en.eq(self.i.valid),
+            queue.w_data.eq(self._excerpt.pack(self.i.p)),
+            queue.r_en.eq(begin),
+            self.i.ready.eq(queue.w_rdy),
             loaded.give.eq(self.give_from_load),
-            loaded.count.eq(self.i.p.wait_load),
+            loaded.count.eq(job.wait_load),
             loaded.take.eq(take),
             drained.give.eq(self.give_from_store),
-            drained.count.eq(self.i.p.wait_store),
+            drained.count.eq(job.wait_store),
             drained.take.eq(take),
-            self.i.ready.eq(take),
-            self.wait_load.eq(self.i.valid & ~loaded.enough & ~self.issuing),
-            self.wait_store.eq(self.i.valid & loaded.enough & ~drained.enough & ~self.issuing),
+            self.wait_load.eq(waiting & ~loaded.enough & ~self.issuing),
+            self.wait_store.eq(waiting & loaded.enough & ~drained.enough & ~self.issuing),
         ]
+        m.d.sync += taken.eq(prepared)
         with m.If(take):
-            m.d.sync += [
-                next_valid.eq(1),
-                next_job.eq(self.i.p),
-                next_singles.eq(Cat(self.i.p.cols == 1, self.i.p.rows == 1)),
-            ]
-        with m.Elif(begin):
-            m.d.sync += next_valid.eq(0)
-        return next_valid, next_job, next_singles
+            m.d.sync += short.eq(Cat(job.cols == 1, job.cols == 2, job.rows == 1, job.rows == 2))
+        return prepared, queue.r_data, short
 
-    def _delay(self, m: Module, now: data.View) -> None:
+    def _delay(self, m: Module, now: data.View, gives: Value) -> None:
         """Delay what happens below the array until the pixel's sums are there."""
         target = self._target
         # Column 0's control comes one cycle before its sum.
-        delayed: data.View = now
-        for stage in range(target.bank_latency + array_latency(target)):
-            register = Signal.like(now, name=f"control_{stage}")
-            m.d.sync += register.eq(delayed)
-            delayed = register
-        m.d.comb += self.control.eq(delayed.sum)
+        delayed = now
+        for stage in range(target.bank_latency + array_latency(target) - 1):
+            register = Signal.like(now, name=f"control_{stage}", reset_less=True)
+            valid, gives_then = Signal(name=f"valid_{stage}"), Signal(2, name=f"early_{stage}")
+            m.d.sync += [register.eq(delayed), valid.eq(delayed.valid), gives_then.eq(gives)]
+            delayed = Signal.like(now, name=f"delayed_{stage}")
+            m.d.comb += [delayed.eq(register), delayed.valid.eq(valid)]
+            gives = gives_then
+        m.d.comb += self.control.eq(delayed)
         # The last cell's columns write cells_per_row - 1 + ACCUMULATE_LATENCY cycles later.
-        gives = delayed.gives
         for stage in range(target.cells_per_row + ACCUMULATE_LATENCY):
-            register = Signal(2, name=f"gives_{stage}")
-            m.d.sync += register.eq(gives)
-            gives = register
+            gives_then = Signal(2, name=f"gives_{stage}")
+            m.d.sync += gives_then.eq(gives)
+            gives = gives_then
         m.d.comb += Cat(self.give_load, self.give_store).eq(gives)

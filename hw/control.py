@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tilewright.compiler.capabilities import capability_words
 from tilewright.compiler.registers import (
     ACTIVITY,
     FAULT_FIELDS,
+    PAGE,
     REGISTERS,
     WATCHDOG_BITS,
     Status,
@@ -24,6 +26,8 @@ __all__ = ["COUNTERS", "Control"]
 
 COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 """Counter registers; each but the first counts the cycles of one event."""
+STAMPED = COUNTERS[:2]
+"""CYCLES and CALC_BUSY, which stamps show and every target has."""
 
 
 class Control(wiring.Component):
@@ -217,9 +221,10 @@ class Control(wiring.Component):
         return self.write_enable & (self.write_address == offset(name))
 
     def _counters(self, m: Module, running: Signal) -> dict[str, Value]:
-        counters = {name: Signal(32, name=name.lower()) for name in COUNTERS}
+        built = COUNTERS if self._target.counters else STAMPED
+        counters = {name: Signal(32, name=name.lower()) for name in built}
         events = (running, *(running & event for event in self.events))
-        for counter, event in zip(counters.values(), events, strict=True):
+        for counter, event in zip(counters.values(), events, strict=False):
             with m.If(self.start):
                 m.d.sync += counter.eq(0)
             with m.Elif(event):
@@ -228,7 +233,7 @@ class Control(wiring.Component):
             self.cycles.eq(counters["CYCLES"]),
             self.busy_cycles.eq(counters["CALC_BUSY"]),
         ]
-        return counters
+        return dict.fromkeys(COUNTERS, Const(0, 32)) | counters
 
     def _registers(
         self, m: Module, idle: Signal, raised: Value, values: dict[str, Value | int]
@@ -245,19 +250,27 @@ class Control(wiring.Component):
         with m.If(self._written("IER") & strobes[0]):
             m.d.sync += enabled.eq(self.write_data[:2])
         words = {
-            "MEM_BASE": self.base,
-            "INSTRUCTIONS": self.instructions,
-            "COUNT": self.count,
-            "WATCHDOG": values["WATCHDOG"],
+            "MEM_BASE": (self.base, exact_log2(PAGE)),
+            "INSTRUCTIONS": (self.instructions, 0),
+            "COUNT": (self.count, 0),
+            "WATCHDOG": (values["WATCHDOG"], 0),
         }
-        for name, register in words.items():
-            for byte in range(len(register) // 8):
+        for name, (register, first) in words.items():
+            for byte in range(first // 8, len(register) // 8):
+                low, end = max(8 * byte, first), 8 * byte + 8
                 with m.If(self._written(name) & strobes[byte] & idle):
-                    m.d.sync += register.word_select(byte, 8).eq(
-                        self.write_data.word_select(byte, 8)
-                    )
-        values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **words, **values}
-        with m.Switch(self.read_address):
-            for register in REGISTERS:
-                with m.Case(register.offset):
-                    m.d.comb += self.read_data.eq(values[register.name])
+                    m.d.sync += register[low:end].eq(self.write_data[low:end])
+        values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **values}
+        values |= {name: register for name, (register, _) in words.items()}
+        m.d.comb += self.read_data.eq(self._read(values))
+
+    def _read(self, values: dict[str, Value | int]) -> Value:
+        """The register at the read address, 0 where none is, found along the address's bits."""
+        nothing: Value = Const(0, 32)
+        words = [nothing] * (1 << (REGISTER_ADDRESS_BITS - 2))
+        for register in REGISTERS:
+            words[register.offset // 4] = Value.cast(values[register.name])
+        for bit in self.read_address[2:]:
+            pairs = zip(words[::2], words[1::2], strict=True)
+            words = [even if even is odd else Mux(bit, odd, even) for even, odd in pairs]
+        return words[0]

@@ -50,6 +50,7 @@ class DrainWalker(wiring.Component):
         job = self.job
         loops = {}
         most = bits_for(self._target.acc_depth)  # of rows and of columns: legal.py
+        places = ceil_log2(self._target.acc_depth)
         for name, bits in (("win_cols", 8), ("win_rows", 8), ("cols", most), ("rows", most)):
             m.submodules[name] = loops[name] = loop = LoopCounter(bits)
             m.d.comb += [
@@ -59,8 +60,10 @@ class DrainWalker(wiring.Component):
             ]
         last_win_col, last_win_row, last_col, last_row = (loop.last for loop in loops.values())
         first = Signal()
-        row_base, col_base, win_base = Signal(16), Signal(16), Signal(16)
-        address, upcoming = Signal(16), Signal(16)
+        row_base, col_base, win_base = (
+            Signal(places, name=f"{n}_base") for n in ("row", "col", "win")
+        )
+        address, upcoming = Signal(places), Signal(places)
         block_end = Signal()  # the next pixel stands in another packed block
         part, next_part = Signal(2), Signal(2)  # which pixel of the block's row
         m.d.comb += [upcoming.eq(address), next_part.eq(part), block_end.eq(1)]

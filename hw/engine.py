@@ -5,13 +5,15 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import bits_for, exact_log2
 
-from tilewright.compiler.registers import ACTIVITY, Unit
+from tilewright.compiler.isa import PARAM_BYTES
+from tilewright.compiler.registers import ACTIVITY, PAGE, Unit
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
 from tilewright.hw.banks import ActivationBanks
-from tilewright.hw.burst import BURST
+from tilewright.hw.burst import BURST, COUNT_BITS, ROW_BITS
 from tilewright.hw.burst_log import BUS_FAULT
 from tilewright.hw.calc import CalcUnit
 from tilewright.hw.control import COUNTERS
@@ -105,7 +107,7 @@ class Engine(wiring.Component):
         connect(m, fetch.store, store.i)
         m.d.comb += [
             fetch.start.eq(self.start),
-            fetch.address.eq(self.base + self.instructions),
+            fetch.address.eq(self.instructions),
             fetch.count.eq(self.count),
             self.illegal.eq(fetch.illegal),
             self.reason.eq(fetch.reason),
@@ -171,29 +173,29 @@ class Engine(wiring.Component):
     def _read_side(
         self, m: Module, fetch: FetchUnit, load: LoadUnit, weights: WeightsUnit, store: StoreUnit
     ) -> ReadArbiter:
+        param_bits = bits_for(-(-self._target.cols * PARAM_BYTES // self._target.bus_bytes))
         users = {
-            "load": (load.transfer, load.beats),
-            "weights": (weights.transfer, weights.beats),
-            "params": (store.param_transfer, store.param_beats),
-            "fetch": (fetch.transfer, fetch.beats),
+            "load": (load.transfer, load.beats, ROW_BITS),
+            "weights": (weights.transfer, weights.beats, COUNT_BITS),
+            "params": (store.param_transfer, store.param_beats, param_bits),
+            "fetch": (fetch.transfer, fetch.beats, COUNT_BITS),
         }
         m.submodules.arbiter = arbiter = ReadArbiter(len(users))
         for index, (name, (longest, depth)) in enumerate(self._target.readers.items()):
+            transfer, beats, count_bits = users[name]
             m.submodules[f"reader_{name}"] = reader = BurstReader(
-                self._target, longest=longest, depth=depth
+                self._target, longest=longest, depth=depth, count_bits=count_bits
             )
-            transfer, beats = users[name]
             connect(m, reader.o, beats)
             connect(m, reader.request, arbiter.requests[index])
             m.d.comb += [
                 reader.i.valid.eq(transfer.valid),
                 reader.i.p.eq(transfer.p),
+                reader.i.p.address.eq(self._in_memory(transfer.p.address)),
                 transfer.ready.eq(reader.i.ready),
                 reader.beat.eq(self.r_data),
                 reader.beat_valid.eq(arbiter.beat_valid[index]),
             ]
-            if name != "fetch":  # its address is absolute
-                m.d.comb += reader.i.p.address.eq(self.base + transfer.p.address)
         connect(m, arbiter.ar, flipped(self.ar))
         m.d.comb += [
             arbiter.r_valid.eq(self.r_valid),
@@ -205,6 +207,11 @@ class Engine(wiring.Component):
         ]
         return arbiter
 
+    def _in_memory(self, address: Value) -> Value:
+        """The bus address of an offset from MEM_BASE, which is aligned to PAGE."""
+        page = exact_log2(PAGE)
+        return Cat(address[:page], self.base[page:] + address[page:])
+
     def _write_side(
         self, m: Module, store: StoreUnit, writer: BurstWriter, arbiter: ReadArbiter
     ) -> None:
@@ -214,7 +221,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             writer.i.valid.eq(store.transfer.valid),
             writer.i.p.eq(store.transfer.p),
-            writer.i.p.address.eq(self.base + store.transfer.p.address),
+            writer.i.p.address.eq(self._in_memory(store.transfer.p.address)),
             store.transfer.ready.eq(writer.i.ready),
             store.writer_idle.eq(writer.idle),
             self.w_last.eq(writer.w_last),
@@ -254,12 +261,12 @@ class Engine(wiring.Component):
 
         # A weight row reaches row 0's offset one cycle after it is taken, and row 0 of the array
         # Target.bank_latency cycles later, when the capture pulse does.
-        word = Signal(weight_row_layout(target))
+        word = Signal(weight_row_layout(target), reset_less=True)
         word_valid = Signal()
         m.d.sync += [word.eq(rows.p), word_valid.eq(calc.word_valid)]
         passing = word.weights
         for stage in range(target.bank_latency):
-            register = Signal.like(passing, name=f"weights_{stage}")
+            register = Signal.like(passing, name=f"weights_{stage}", reset_less=True)
             m.d.sync += register.eq(passing)
             passing = register
         m.d.comb += [

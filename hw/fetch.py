@@ -1,18 +1,16 @@
-"""The FETCH unit: reads instructions and hands them to the units' queues."""
+"""The FETCH unit: reads instructions and hands them to the units."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
-from tilewright.compiler.microarchitecture import UNIT_QUEUE
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
 from tilewright.hw.legal import InstructionCheck
-from tilewright.hw.queue import Queue
 
 __all__ = ["FetchUnit"]
 
@@ -101,7 +99,7 @@ class FetchUnit(wiring.Component):
     def _dispatch(
         self, m: Module, word: Signal, opcode: Signal, complete: Signal, dispatched: Signal
     ) -> None:
-        """Offer a complete instruction to its queue, which is chosen a cycle ahead."""
+        """Offer a complete instruction to its unit, which is chosen a cycle ahead."""
         store_opcodes = (Opcode.STORE, Opcode.STAMP, Opcode.FINISH)
         routes = (
             ("load", (Opcode.LOAD,), self.load),
@@ -109,24 +107,18 @@ class FetchUnit(wiring.Component):
             ("calc", (Opcode.CALC,), self.calc),
             ("store", store_opcodes, self.store),
         )
-        queues = []
-        for name, _, port in routes:
-            width = port.p.shape().size if name != "store" else QUEUED_BITS
-            m.submodules[f"queue_{name}"] = queue = Queue(width=width, depth=UNIT_QUEUE)
-            queues.append(queue)
-            m.d.comb += [
-                queue.w_data.eq(word[:width]),
-                port.valid.eq(queue.r_rdy),
-                port.p.eq(queue.r_data),
-                queue.r_en.eq(port.ready),
-            ]
-        open_queues = []
-        for (name, opcodes, _), queue in zip(routes, queues, strict=True):
+        taken = []
+        for name, opcodes, port in routes:
             chosen = Signal(name=f"to_{name}")
             m.d.sync += chosen.eq(Cat(opcode == code for code in opcodes).any())
-            m.d.comb += queue.w_en.eq(complete & chosen & ~self.illegal)
-            open_queues.append(chosen & queue.w_rdy)
-        m.d.comb += dispatched.eq(complete & ~self.illegal & Cat(open_queues).any())
+            m.d.comb += [
+                Value.cast(port.p).eq(
+                    word[: port.p.shape().size if name != "store" else len(word)]
+                ),
+                port.valid.eq(complete & chosen & ~self.illegal),
+            ]
+            taken.append(chosen & port.ready)
+        m.d.comb += dispatched.eq(complete & ~self.illegal & Cat(taken).any())
         m.submodules.check = check = InstructionCheck(self._target)
         m.d.comb += [
             check.word.eq(word),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.legal import RULES, UNKNOWN_OPCODE, Rule, bound
@@ -80,7 +81,10 @@ class InstructionCheck(wiring.Component):
         if rule.positive:
             wrong.append(~Cat(*fields).any())
         if most is not None and most < largest:
-            wrong.append(total > most)
+            bits = bits_for(most)  # a short comparison, if any, and nothing above
+            wrong.append(total[bits:].any())
+            if most + 1 < 1 << bits:
+                wrong.append(total[:bits] > most)
         if rule.aligned:
             wrong.append(total % self._target.bus_bytes != 0)
         found = Cat(*wrong).any()

@@ -5,21 +5,28 @@ from __future__ import annotations
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
 
-from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import TRANSFER
+from tilewright.hw.burst import ADDRESS_BITS, TRANSFER
+from tilewright.hw.halves_queue import HalvesQueue
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.load_rotator import LoadRotator, bank_addresses
 from tilewright.hw.load_writer import LoadWriter
 from tilewright.hw.loop_counter import LoopCounter
-from tilewright.hw.queue import Queue
 from tilewright.hw.semaphore import Semaphore
 
 __all__ = ["LoadUnit"]
 
 _INSTRUCTION = instruction_layout(Opcode.LOAD)
+_REQUEST = ("wait_store", "address", "pitch", "rows", "row_beats")
+_WRITE = tuple(
+    field.name
+    for field in FIELDS[Opcode.LOAD]
+    if field.name not in ("opcode", "wait_store", "address", "pitch")
+)
+"""Fields that the unit's halves need."""
 
 
 class LoadUnit(wiring.Component):
@@ -66,67 +73,73 @@ class LoadUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.stored = stored = Semaphore()
         m.submodules.freed = freed = Semaphore()
-        m.submodules.queue = queue = Queue(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.writer = writer = LoadWriter(self._target)
         m.submodules.rotator = rotator = LoadRotator(self._target)
-
-        # First half: one transfer a row, then the instruction goes on to the second half.
-        job = self.i.p
-        asking = Signal()
-        more = Signal()  # rows are left
-        address = Signal(32)
-        m.submodules.rows = rows = LoopCounter(16)
-        m.d.comb += [
-            stored.give.eq(self.give_from_store),
-            stored.count.eq(job.wait_store),
-            stored.take.eq(self.i.valid & stored.enough & ~asking & queue.w_rdy),
-            self.transfer.valid.eq(asking & more),
-            rows.count.eq(job.rows),
-            rows.single.eq(job.rows == 1),
-            rows.start.eq(stored.take),
-            rows.step.eq(self.transfer.valid & self.transfer.ready),
-            self.transfer.p.address.eq(address),
-            self.transfer.p.beats.eq(job.row_beats),
-            queue.w_data.eq(job),
-            queue.w_en.eq(stored.take),
-            self.i.ready.eq(asking & (~more | (self.transfer.ready & rows.last))),
-        ]
-        with m.If(stored.take):
-            m.d.sync += [asking.eq(1), more.eq(job.rows != 0), address.eq(job.address)]
-        with m.If(self.transfer.valid & self.transfer.ready):
-            m.d.sync += [more.eq(~rows.last), address.eq(address + job.pitch)]
-        with m.If(self.i.ready):
-            m.d.sync += asking.eq(0)
+        m.submodules.queue = queue = HalvesQueue(
+            self._target, Opcode.LOAD, first=_REQUEST, second=_WRITE
+        )
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        self._request(m, queue)
 
         wiring.connect(m, wiring.flipped(self.beats), writer.beats)
+        wiring.connect(m, queue.second, writer.i)
+        job = queue.second.p
         m.d.comb += [
             freed.give.eq(self.give_from_calc),
-            freed.count.eq(writer.i.p.wait_calc),
+            freed.count.eq(job.wait_calc),
             freed.take.eq(writer.started),
             writer.start.eq(freed.enough),
-            writer.i.valid.eq(queue.r_rdy),
-            writer.i.p.eq(queue.r_data),
-            queue.r_en.eq(writer.i.ready),
             rotator.enable.eq(writer.enable),
             rotator.address.eq(writer.address),
             rotator.lanes.eq(writer.lanes),
-            rotator.pack.eq(writer.i.p.pack),
+            rotator.pack.eq(job.pack),
             rotator.phase.eq(writer.phase),
             self.write_enable.eq(rotator.write_enable),
             self.write_address.eq(rotator.write_address),
             self.write_data.eq(rotator.write_data),
-            self.busy.eq(self.i.valid | queue.r_rdy),
-            self.wait_store.eq(self.i.valid & ~asking & ~stored.enough),
+            self.busy.eq(queue.first.valid | queue.second.valid),
             self.wait_calc.eq(writer.waiting & ~freed.enough),
             self.writing.eq(writer.i.valid & ~writer.waiting),
         ]
         # A word written now can be read from the next cycle on, as can the token.
-        gives = writer.done & writer.i.p.signal_calc
+        gives = writer.done & job.signal_calc
         for stage in range(self._target.load_latency):
             register = Signal(name=f"gives_{stage}")
             m.d.sync += register.eq(gives)
             gives = register
         m.d.comb += self.give_calc.eq(gives)
         return m
+
+    def _request(self, m: Module, queue: HalvesQueue) -> None:
+        """One transfer a row; the second half may begin in the cycle in which the first is asked."""
+        job = queue.first.p
+        row_bits = bits_for(self._target.act_depth)
+        beat_bits = exact_log2(self._target.bus_bytes)
+        m.submodules.stored = stored = Semaphore()
+        m.submodules.rows = rows = LoopCounter(row_bits)
+        asking = Signal()
+        more = Signal()  # rows are left
+        address = Signal(ADDRESS_BITS - beat_bits)  # in beats
+        row_asked = self.transfer.valid & self.transfer.ready
+        m.d.comb += [
+            stored.give.eq(self.give_from_store),
+            stored.count.eq(job.wait_store),
+            stored.take.eq(queue.first.valid & stored.enough & ~asking & queue.room),
+            queue.passed.eq(stored.take),
+            queue.first.ready.eq(asking & (~more | (self.transfer.ready & rows.last))),
+            self.wait_store.eq(queue.first.valid & ~asking & ~stored.enough),
+            self.transfer.valid.eq(asking & more),
+            self.transfer.p.address.eq(address << beat_bits),
+            self.transfer.p.beats.eq(job.row_beats),
+            rows.count.eq(job.rows),
+            rows.single.eq(job.rows == 1),
+            rows.start.eq(stored.take),
+            rows.step.eq(row_asked),
+        ]
+        with m.If(stored.take):
+            m.d.sync += [asking.eq(1), more.eq(job.rows != 0), address.eq(job.address >> beat_bits)]
+        with m.If(row_asked):
+            m.d.sync += [more.eq(~rows.last), address.eq(address + (job.pitch >> beat_bits))]
+        with m.If(queue.first.ready):
+            m.d.sync += asking.eq(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
@@ -77,7 +77,8 @@ class LoadWriter(wiring.Component):
         # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
         job = self.i.p
         m.submodules.beats = beats = LoopCounter(16)
-        m.submodules.rows = rows = LoopCounter(16)
+        row_bits = bits_for(target.act_depth)
+        m.submodules.rows = rows = LoopCounter(row_bits)
         rows_left = Signal()
         accept = gearbox.i.valid & gearbox.i.ready
         wanted = Signal()
@@ -100,8 +101,8 @@ class LoadWriter(wiring.Component):
             m.d.sync += rows_left.eq(0)
 
         busy = Signal()
-        m.submodules.x = x = PaddedCounter()
-        m.submodules.y = y = PaddedCounter()
+        m.submodules.x = x = PaddedCounter(target.act_depth)
+        m.submodules.y = y = PaddedCounter(target.act_depth)
         address = Signal.like(self.address)
         pixel = Signal()
         m.d.comb += [

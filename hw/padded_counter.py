@@ -1,12 +1,13 @@
 """A counter over a line with padding on both sides."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
 
 __all__ = ["PaddedCounter"]
 
-_BITS = 17
+_PAD_BITS = 8
 
 
 class PaddedCounter(wiring.Component):
@@ -15,10 +16,15 @@ class PaddedCounter(wiring.Component):
     Comparing a counter with what follows from three lengths takes long, so it is done a place
     ahead.
 
+    Parameters
+    ----------
+    most
+        Largest `count`.
+
     Members
     -------
-    before, count, after : ``In``
-        Valid with `start`; together at least 1.
+    before, count, after : ``In(8)``, ``In(bits_for(most))``, ``In(8)``
+        Constant from `start` to the last place; together at least 1.
     start : ``In(1)``
         In the next cycle it stands on the first place.
     step : ``In(1)``
@@ -31,48 +37,50 @@ class PaddedCounter(wiring.Component):
         It is the last place of all.
     """
 
-    before: In(8)
-    count: In(16)
-    after: In(8)
-    start: In(1)
-    step: In(1)
-    inside: Out(1)
-    final: Out(1)
-    last: Out(1)
+    def __init__(self, most: int) -> None:
+        self._bits = bits_for(most + 2 * ((1 << _PAD_BITS) - 1))
+        super().__init__(
+            {
+                "before": In(_PAD_BITS),
+                "count": In(bits_for(most)),
+                "after": In(_PAD_BITS),
+                "start": In(1),
+                "step": In(1),
+                "inside": Out(1),
+                "final": Out(1),
+                "last": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        after_next = Signal(_BITS)  # the place after next, the first being 0
-        begin, end, length = Signal(_BITS), Signal(_BITS), Signal(_BITS)
-        opening = Signal(3)  # what holds on the first place
+        after_next = Signal(self._bits)  # the place after next, the first being 0
+        end, length = Signal(self._bits), Signal(self._bits)  # places up to the end of `count`, all
+        opens = Signal()  # the next place is the first of the `count`, if there are any
 
-        none = (self.before == 0, self.count == 0, self.after == 0)
-        one = (self.before == 1, self.count == 1, self.after == 1)
-        start = Signal(3)
-        inside, final, last = start
-        m.d.comb += [
-            inside.eq(none[0] & ~none[1]),
-            final.eq((none[0] & one[1]) | (one[0] & none[1])),
-            last.eq((final & none[2]) | (none[0] & none[1] & one[2])),
-        ]
-        state = (self.inside, self.final, self.last)
-        with m.If(self.step):
+        none, one = [], []
+        for part in (self.before, self.count, self.after):
+            few = ~part[1:].any()
+            none.append(few & ~part[0])
+            one.append(few & part[0])
+        first_final = (none[0] & one[1]) | (one[0] & none[1])
+        first_last = (first_final & none[2]) | (none[0] & none[1] & one[2])
+        state = Cat(self.inside, opens, self.final, self.last)
+        first = Signal(4)  # the state on the first place
+        m.d.comb += first.eq(Cat(none[0] & ~none[1], one[0], first_final, first_last))
+        with m.If(self.start | (self.step & self.last)):
+            m.d.sync += [state.eq(first), after_next.eq(2)]
+        with m.Elif(self.step):
             m.d.sync += [
                 after_next.eq(after_next + 1),
-                self.inside.eq((after_next > begin) & (after_next <= end)),
+                self.inside.eq((opens & ~none[1]) | (self.inside & ~self.final)),
+                opens.eq(after_next == self.before),
                 self.final.eq(after_next == end),
                 self.last.eq(after_next == length),
             ]
-            with m.If(self.last):
-                m.d.sync += [signal.eq(bit) for signal, bit in zip(state, opening, strict=True)]
-                m.d.sync += after_next.eq(2)
         with m.If(self.start):
             m.d.sync += [
-                begin.eq(self.before),
                 end.eq(self.before + self.count),
                 length.eq(self.before + self.count + self.after),
-                opening.eq(start),
-                after_next.eq(2),
             ]
-            m.d.sync += [signal.eq(bit) for signal, bit in zip(state, start, strict=True)]
         return m

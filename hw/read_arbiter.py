@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.microarchitecture import READS_UNDER_WAY
 from tilewright.hw.burst import BURST
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
+from tilewright.hw.queue import Queue
 
 __all__ = ["ReadArbiter"]
 
@@ -55,40 +60,28 @@ class ReadArbiter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = self._count
-        order = Array(Signal(range(count), name=f"order_{i}") for i in range(READS_UNDER_WAY))
-        head = Signal(range(READS_UNDER_WAY))
-        tail = Signal(range(READS_UNDER_WAY))
-        level = Signal(range(READS_UNDER_WAY + 1))
-
+        m.submodules.order = order = Queue(width=len(self.fault_reader), depth=READS_UNDER_WAY)
         free = Signal()
-        room = Signal(init=1)
         grant = Signal()
-        done = Signal()
         chosen = self._chosen(m, grant)
-        number = Signal(range(count))  # of the chosen one
         m.d.comb += [
-            free.eq((~self.ar.valid | self.ar.ready) & room & ~self.halt),
+            free.eq((~self.ar.valid | self.ar.ready) & order.w_rdy & ~self.halt),
             grant.eq(free & chosen.any()),
-            done.eq(self.r_valid & self.r_last),
-            self.beat_valid.eq(self.r_valid << order[head]),
-            self.idle.eq((level == 0) & ~self.ar.valid),
+            order.w_en.eq(grant),
+            order.w_data.eq(_any_of(chosen, range(count))),
+            order.r_en.eq(self.r_valid & self.r_last),
+            self.beat_valid.eq(self.r_valid << order.r_data),
+            self.idle.eq(~order.r_rdy & ~self.ar.valid),
+            Cat(request.ready for request in self.requests).eq(
+                chosen & free.replicate(count),
+            ),
         ]
         with m.If(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
-        for index, request in enumerate(self.requests):
-            m.d.comb += request.ready.eq(free & chosen[index])
-            with m.If(chosen[index]):
-                m.d.comb += number.eq(index)
-                with m.If(free):
-                    m.d.sync += [self.ar.valid.eq(1), self.ar.p.eq(request.p)]
+        with m.If(free):
+            m.d.sync += self.ar.p.eq(_any_of(chosen, (r.p.as_value() for r in self.requests)))
         with m.If(grant):
-            m.d.sync += [order[tail].eq(number), tail.eq(tail + 1)]
-        with m.If(grant & ~done):
-            m.d.sync += [level.eq(level + 1), room.eq(level != READS_UNDER_WAY - 1)]
-        with m.Elif(done & ~grant):
-            m.d.sync += [level.eq(level - 1), room.eq(1)]
-        with m.If(done):
-            m.d.sync += head.eq(head + 1)
+            m.d.sync += self.ar.valid.eq(1)
 
         m.submodules.log = log = BurstLog(READS_UNDER_WAY)
         m.d.comb += [
@@ -100,7 +93,7 @@ class ReadArbiter(wiring.Component):
             self.fault.eq(log.fault),
         ]
         with m.If(~log.fault.error):
-            m.d.sync += self.fault_reader.eq(order[head])
+            m.d.sync += self.fault_reader.eq(order.r_data)
         return m
 
     def _chosen(self, m: Module, grant: Signal) -> Signal:
@@ -124,3 +117,8 @@ class ReadArbiter(wiring.Component):
                 outdone.append(first & self.requests[other].valid)
             m.d.comb += chosen[index].eq(request.valid & ~Cat(outdone).any())
         return chosen
+
+
+def _any_of(chosen: Signal, values: Iterable[ValueLike]) -> Value:
+    """The value whose bit of `chosen` is set; 0 if none is."""
+    return reduce(or_, (Mux(bit, value, 0) for bit, value in zip(chosen, values, strict=True)))

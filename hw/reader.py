@@ -8,7 +8,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+from tilewright.hw.burst import BURST, COUNT_BITS, TRANSFER, BurstSplitter
 from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["BurstReader"]
@@ -29,6 +29,8 @@ class BurstReader(wiring.Component):
         Beats of the longest burst.
     depth
         Beats of the FIFO, at least a burst; two bursts hide the memory's latency.
+    count_bits
+        Bits of a transfer's beats that can differ from 0.
 
     Members
     -------
@@ -42,12 +44,15 @@ class BurstReader(wiring.Component):
         The data in order.
     """
 
-    def __init__(self, target: Target, *, longest: int, depth: int) -> None:
+    def __init__(
+        self, target: Target, *, longest: int, depth: int, count_bits: int = COUNT_BITS
+    ) -> None:
         if depth < longest:
             raise ValueError(f"FIFO depth must be at least a burst, not {depth!r}")
         self._target = target
         self._longest = longest
         self._depth = depth
+        self._count_bits = count_bits
         width = 8 * target.bus_bytes
         super().__init__(
             {
@@ -62,7 +67,9 @@ class BurstReader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = 8 * self._target.bus_bytes
-        m.submodules.splitter = splitter = BurstSplitter(self._target, longest=self._longest)
+        m.submodules.splitter = splitter = BurstSplitter(
+            self._target, longest=self._longest, count_bits=self._count_bits
+        )
         # One more than promised: a beat on its way to the output register fills two places.
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self._depth + 1)
         connect(m, flipped(self.i), splitter.i)

@@ -3,9 +3,11 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, exact_log2
 
 from tilewright.compiler.isa import Opcode
-from tilewright.hw.burst import TRANSFER
+from tilewright.compiler.target import Target
+from tilewright.hw.burst import ADDRESS_BITS, TRANSFER
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.loop_counter import LoopCounter
 
@@ -28,19 +30,26 @@ class RowTransfers(wiring.Component):
     busy : ``Out(1)``
     """
 
-    job: In(_INSTRUCTION)
-    start: In(1)
-    o: Out(stream.Signature(TRANSFER))
-    busy: Out(1)
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        super().__init__(
+            {
+                "job": In(_INSTRUCTION),
+                "start": In(1),
+                "o": Out(stream.Signature(TRANSFER)),
+                "busy": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         job = self.job
-        m.submodules.rows = rows = LoopCounter(16)
-        address = Signal(32)
+        beat_bits = exact_log2(self._target.bus_bytes)
+        m.submodules.rows = rows = LoopCounter(bits_for(self._target.acc_depth))
+        address = Signal(ADDRESS_BITS - beat_bits)  # in beats
         m.d.comb += [
             self.o.valid.eq(self.busy),
-            self.o.p.address.eq(address),
+            self.o.p.address.eq(address << beat_bits),
             self.o.p.beats.eq(job.row_beats),
             self.o.p.tag.eq(rows.last & job.signal_load),
             rows.count.eq(job.rows),
@@ -49,10 +58,10 @@ class RowTransfers(wiring.Component):
             rows.step.eq(self.o.valid & self.o.ready),
         ]
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), address.eq(job.address)]
+            m.d.sync += [self.busy.eq(1), address.eq(job.address >> beat_bits)]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [
-                address.eq(address + job.pitch),
+                address.eq(address + (job.pitch >> beat_bits)),
                 self.busy.eq(~rows.last),
             ]
         return m

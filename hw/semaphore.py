@@ -1,8 +1,11 @@
 """The counting semaphore between two units."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from tilewright.compiler.legal import MOST_TOKENS
 
 __all__ = ["TOKEN_BITS", "Semaphore"]
 
@@ -17,8 +20,8 @@ class Semaphore(wiring.Component):
     Members
     -------
     give : ``In(1)``
-        Add one token.
-    count : ``In(TOKEN_BITS)``
+        Add one token; there are never 2**TOKEN_BITS.
+    count : ``In(bits_for(MOST_TOKENS))``
         Tokens wanted.
     enough : ``Out(1)``
         They are there.
@@ -30,7 +33,7 @@ class Semaphore(wiring.Component):
     """
 
     give: In(1)
-    count: In(TOKEN_BITS)
+    count: In(bits_for(MOST_TOKENS))
     enough: Out(1)
     known: Out(1)
     take: In(1)
@@ -38,7 +41,16 @@ class Semaphore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         tokens = Signal(TOKEN_BITS)
-        m.d.comb += self.enough.eq(tokens >= self.count)
-        m.d.sync += self.known.eq(self.enough | (self.give & (tokens + 1 >= self.count)))
-        m.d.sync += tokens.eq(Mux(self.take, tokens - self.count + self.give, tokens + self.give))
+        bits = len(self.count)
+        many = Signal()  # more than can be wanted
+        change = Signal(signed(bits + 1))
+        m.d.comb += [
+            change.eq(self.give - Mux(self.take, self.count, 0)),
+            many.eq(tokens[bits:].any()),
+            self.enough.eq(many | (tokens[:bits] >= self.count)),
+        ]
+        m.d.sync += [
+            self.known.eq(many | (tokens[:bits] + self.give >= self.count)),
+            tokens.eq(tokens + change),
+        ]
         return m

@@ -6,18 +6,17 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tilewright.compiler.isa import PARAM_BYTES, Opcode
-from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.isa import FIELDS, PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout, drained_layout
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.drain import DrainWalker
+from tilewright.hw.halves_queue import HalvesQueue
 from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
 from tilewright.hw.lanes import LanePacker
 from tilewright.hw.parameter_loader import ParameterLoader
 from tilewright.hw.pooling import Pooling
 from tilewright.hw.postprocess import PostProcess
-from tilewright.hw.queue import Queue
 from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.stamp_source import StampSource
@@ -28,6 +27,8 @@ __all__ = ["StoreUnit"]
 
 _STORE = instruction_layout(Opcode.STORE)
 _STAMP = instruction_layout(Opcode.STAMP)
+_JOB = tuple(field.name for field in FIELDS[Opcode.STORE] if field.name != "params")
+"""What is needed besides the parameters' address; a STAMP's address takes the place of a STORE's."""
 _RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
 
 
@@ -88,17 +89,19 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        m.submodules.queue = queue = Queue(width=QUEUED_BITS, depth=INNER_QUEUE)
+        m.submodules.queue = queue = HalvesQueue(
+            target, Opcode.STORE, first=("opcode", "params"), second=_JOB
+        )
         m.submodules.parameters = parameters = ParameterLoader(target)
         m.submodules.walker = walker = DrainWalker(target)
-        m.submodules.rows = rows = RowTransfers()
+        m.submodules.rows = rows = RowTransfers(target)
         m.submodules.stamp = stamp = StampSource(target)
         m.submodules.ready_sums = ready_sums = Semaphore()
         connect(m, flipped(self.param_beats), parameters.beats)
         connect(m, walker.o, flipped(self.request))
         self._prefetch(m, queue)
 
-        job = data.View(_STORE, queue.r_data[: _STORE.size])
+        job = queue.second.p
         opcode = job.opcode
         m.d.comb += [
             walker.job.eq(job),
@@ -110,18 +113,18 @@ class StoreUnit(wiring.Component):
             stamp.busy_cycles.eq(self.busy_cycles),
         ]
         packed_last = self._datapath(m, job, parameters, stamp)
-        self._transfers(m, rows, data.View(_STAMP, queue.r_data[: _STAMP.size]), stamp)
+        self._transfers(m, rows, job, stamp)
 
         with m.FSM() as fsm:
             with m.State("IDLE"):
-                with m.If(queue.r_rdy & (opcode == Opcode.STORE)):
+                with m.If(queue.second.valid & (opcode == Opcode.STORE)):
                     m.d.comb += parameters.start.eq(1)
                     m.next = "PARAMETERS"
-                with m.If(queue.r_rdy & (opcode == Opcode.STAMP) & self.writer_idle):
+                with m.If(queue.second.valid & (opcode == Opcode.STAMP) & self.writer_idle):
                     m.d.comb += stamp.start.eq(1)
                     m.next = "STAMP"
-                with m.If(queue.r_rdy & (opcode == Opcode.FINISH) & self.writer_idle):
-                    m.d.comb += [self.finished.eq(1), queue.r_en.eq(1)]
+                with m.If(queue.second.valid & (opcode == Opcode.FINISH) & self.writer_idle):
+                    m.d.comb += [self.finished.eq(1), queue.second.ready.eq(1)]
             with m.State("PARAMETERS"), m.If(parameters.done):
                 m.next = "WAIT"
             with m.State("WAIT"), m.If(ready_sums.known):
@@ -134,31 +137,38 @@ class StoreUnit(wiring.Component):
             with m.State("ROWS"):
                 m.d.comb += self.busy.eq(1)
                 with m.If(~rows.busy):
-                    m.d.comb += queue.r_en.eq(1)
+                    m.d.comb += queue.second.ready.eq(1)
                     m.next = "IDLE"
             with m.State("STAMP"), m.If(~stamp.active):
-                m.d.comb += queue.r_en.eq(1)
+                m.d.comb += queue.second.ready.eq(1)
                 m.next = "IDLE"
         m.d.comb += [
             self.wait_params.eq(fsm.ongoing("PARAMETERS")),
             self.wait_calc.eq(fsm.ongoing("WAIT")),
-            self.wait_writes.eq(queue.r_rdy & (opcode != Opcode.STORE)),
+            self.wait_writes.eq(queue.second.valid & (opcode != Opcode.STORE)),
         ]
         return m
 
-    def _prefetch(self, m: Module, queue: Queue) -> None:
+    def _prefetch(self, m: Module, queue: HalvesQueue) -> None:
         """Ask for a STORE's parameters when its instruction arrives, before any waiting."""
         job = data.View(_STORE, self.i.p[: _STORE.size])
-        needs = job.opcode == Opcode.STORE
+        stamp = data.View(_STAMP, self.i.p[: _STAMP.size])
+        given = Signal(_STORE)
         beats = -(-self._target.cols * PARAM_BYTES // self._target.bus_bytes)
+        needs = queue.first.p.opcode == Opcode.STORE
         m.d.comb += [
-            self.param_transfer.valid.eq(self.i.valid & queue.w_rdy & needs),
-            self.param_transfer.p.address.eq(job.params),
+            given.eq(job),
+            queue.i.valid.eq(self.i.valid),
+            queue.i.p.eq(given),
+            self.i.ready.eq(queue.i.ready),
+            self.param_transfer.valid.eq(queue.first.valid & queue.room & needs),
+            self.param_transfer.p.address.eq(queue.first.p.params),
             self.param_transfer.p.beats.eq(beats),
-            self.i.ready.eq(queue.w_rdy & (~needs | self.param_transfer.ready)),
-            queue.w_en.eq(self.i.valid & self.i.ready),
-            queue.w_data.eq(self.i.p),
+            queue.first.ready.eq(queue.room & (~needs | self.param_transfer.ready)),
+            queue.passed.eq(queue.first.valid & queue.first.ready),
         ]
+        with m.If(job.opcode == Opcode.STAMP):
+            m.d.comb += given.address.eq(stamp.address)
 
     def _datapath(
         self, m: Module, job: data.View, parameters: ParameterLoader, stamp: StampSource

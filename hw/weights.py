@@ -7,18 +7,22 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import INNER_QUEUE
+from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.choice import choose
 from tilewright.hw.gearbox import Gearbox
+from tilewright.hw.halves_queue import HalvesQueue
 from tilewright.hw.instructions import instruction_layout
-from tilewright.hw.queue import Queue
 
 __all__ = ["WeightsUnit", "weight_row_layout"]
 
 _INSTRUCTION = instruction_layout(Opcode.WEIGHTS)
+_REQUEST = ("address", "beats")
+_UNPACK = tuple(
+    field.name for field in FIELDS[Opcode.WEIGHTS] if field.name not in ("opcode", "address")
+)
+"""Fields that the unit's halves need."""
 _OFFSET_BITS = 16
 
 
@@ -69,20 +73,23 @@ class WeightsUnit(wiring.Component):
         widths = tuple(
             bits * target.cols + offset for offset in (0, _OFFSET_BITS) for bits in containers
         )
-        m.submodules.queue = queue = Queue(width=_INSTRUCTION.size, depth=INNER_QUEUE)
         m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths)
 
+        m.submodules.queue = queue = HalvesQueue(
+            target, Opcode.WEIGHTS, first=_REQUEST, second=_UNPACK
+        )
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        request = queue.first
         m.d.comb += [
-            self.transfer.valid.eq(self.i.valid & queue.w_rdy),
-            self.transfer.p.address.eq(self.i.p.address),
-            self.transfer.p.beats.eq(self.i.p.beats),
-            self.i.ready.eq(queue.w_rdy & self.transfer.ready),
-            queue.w_en.eq(self.i.valid & self.transfer.ready),
-            queue.w_data.eq(self.i.p),
-            self.busy.eq(self.i.valid | queue.r_rdy),
+            self.transfer.valid.eq(request.valid & queue.room),
+            self.transfer.p.address.eq(request.p.address),
+            self.transfer.p.beats.eq(request.p.beats),
+            request.ready.eq(queue.room & self.transfer.ready),
+            queue.passed.eq(request.valid & request.ready),
+            self.busy.eq(request.valid | queue.second.valid),
         ]
 
-        job = data.View(_INSTRUCTION, queue.r_data)
+        job = queue.second.p
         # Both ends are found ahead; counted are beats and tiles, and the next one, from 1.
         next_beat, final_beat, first_beat = Signal(32, init=2), Signal(), Signal(init=1)
         next_tile, final_tile, first_tile = Signal(24, init=2), Signal(), Signal(init=1)
@@ -99,12 +106,12 @@ class WeightsUnit(wiring.Component):
         m.d.comb += [
             gearbox.i.p.data.eq(self.beats.p),
             gearbox.i.p.last.eq(Mux(first_beat, job.beats == 1, final_beat)),
-            gearbox.i.valid.eq(self.beats.valid & queue.r_rdy & ~beats_done),
-            self.beats.ready.eq(gearbox.i.ready & queue.r_rdy & ~beats_done),
+            gearbox.i.valid.eq(self.beats.valid & queue.second.valid & ~beats_done),
+            self.beats.ready.eq(gearbox.i.ready & queue.second.valid & ~beats_done),
             gearbox.o.ready.eq(self.o.ready),
             gearbox.stop.eq(last),
             self.o.valid.eq(gearbox.o.valid),
-            queue.r_en.eq(self.o.valid & self.o.ready & last),
+            queue.second.ready.eq(self.o.valid & self.o.ready & last),
         ]
         with m.If(gearbox.i.valid & gearbox.i.ready):
             m.d.sync += [

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.microarchitecture import WRITES_PENDING
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
+from tilewright.hw.burst import BURST, ROW_BITS, TRANSFER, BurstSplitter
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
 
@@ -75,7 +75,7 @@ class BurstWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.splitter = splitter = BurstSplitter(
-            self._target, longest=self._target.burst_beats
+            self._target, longest=self._target.burst_beats, count_bits=ROW_BITS
         )
         m.submodules.lengths = lengths = Queue(width=9, depth=4)
         m.submodules.pending = pending = Queue(width=1, depth=WRITES_PENDING)

@@ -234,7 +234,7 @@ def _target(table: Any, path: Path) -> Target:
         if key not in known:
             hint = nearest(key, {*known, "preset"})
             raise TilewrightError(f"{path}: unknown key target.{key}; {hint}")
-    for key in ("name", "prefix", "leaky", "clock_mhz"):
+    for key in ("name", "prefix", "leaky", "counters", "clock_mhz"):
         if key in values:
             hint = typing.get_type_hints(Target)[key]
             values[key] = _value(hint, values[key], {}, path, f"target.{key}")

@@ -19,8 +19,9 @@ from tilewright.hw.control import Control
 
 __all__ = ["Registers", "initial_values", "registers"]
 
-WRITABLE = {"MEM_BASE": 32, "INSTRUCTIONS": 32, "COUNT": 32, "WATCHDOG": 24}
-"""Registers that hold what is written, and their bits."""
+WRITABLE = {"MEM_BASE": 0xFFFFF000, "INSTRUCTIONS": 0xFFFFFFFF, "COUNT": 0xFFFFFFFF}
+WRITABLE |= {"WATCHDOG": 0xFFFFFF}
+"""Registers that hold what is written, and which of their bits do."""
 
 
 class Registers(wiring.Component):
@@ -118,7 +119,7 @@ def registers(seed: int) -> Scenario:
         writes.put(offset(name), value, strobe)
         if name in WRITABLE:
             mask = sum(255 << (8 * byte) for byte in range(4) if strobe >> byte & 1)
-            mask &= (1 << WRITABLE[name]) - 1
+            mask &= WRITABLE[name]
             values[name] = values[name] & ~mask | value & mask
         elif name in ("GIE", "IER") and strobe & 1:
             values[name] = value & {"GIE": 1, "IER": 3}[name]

@@ -158,12 +158,13 @@ class Starter(Agent):
 def rows(seed: int) -> Scenario:
     """A transfer a row, the last one tagged if LOAD wants a token."""
     random = Random(seed)
-    dut = RowTransfers()
+    target = Target()
+    dut = RowTransfers(target)
     jobs = [
         instruction(
             Opcode.STORE,
-            address=random.getrandbits(31),
-            pitch=random.getrandbits(16),
+            address=random.getrandbits(31) * 8 % (1 << 31),
+            pitch=random.getrandbits(13) * 8,
             rows=random.randint(1, 5),
             row_beats=random.randint(1, 1000),
             signal_load=random.randrange(2),

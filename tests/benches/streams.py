@@ -105,7 +105,7 @@ class Source(Agent):
 
 
 class Sink(Agent):
-    """Takes items from a stream, and checks that an offer stays until it is taken.
+    """Takes items from a stream, and checks that an offer, if `fixed`, stays until it is taken.
 
     `got` lists them as plain values, `cycles` when each was taken; `open` may forbid taking.
     """
@@ -137,9 +137,9 @@ class Sink(Agent):
     def sample(self, ctx: Any, cycle: int) -> None:
         valid = bool(ctx.get(self.port.valid))
         item = plain(ctx.get(self.port.p)) if valid else None
-        if self._waiting is not None:
+        if self.fixed and self._waiting is not None:
             assert valid, f"cycle {cycle}: an offer was withdrawn"
-            assert not self.fixed or item == self._waiting, f"cycle {cycle}: an offer changed"
+            assert item == self._waiting, f"cycle {cycle}: an offer changed"
         self._waiting = item if valid and not self._ready else None
         if valid and self._ready:
             self.got.append(item)

@@ -39,6 +39,7 @@ SPEED: dict[str, Any] = {
     "multiplier": "ecp5",
     "multiplier_stages": 4,
     "edge_registers": 2,
+    "counters": False,
     "clock_mhz": 7.0,
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from buses import Port
 from feed_scenarios import (
+    instruction,
     load,
     load_job,
     load_words,
@@ -189,23 +190,44 @@ def test_an_unknown_opcode_stops_dispatching_for_good(opcode: int) -> None:
     assert [len(sink.got) for sink in sinks] == [0, 0, 0, 2]
 
 
-def test_a_unit_that_does_not_take_its_instructions_stops_the_others_only_when_its_queue_is_full() -> (
-    None
-):
+def test_an_instruction_whose_unit_has_no_room_holds_up_those_behind_it() -> None:
     target = Target(bus_bytes=64, burst_beats=4)
     dut = FetchUnit(target)
     random = Random(0)
     stuck, work = (legal_fields(random, opcode, target) for opcode in (Opcode.LOAD, Opcode.CALC))
-    memory = encoded(stuck) * UNIT_QUEUE + encoded(work) + encoded(stuck) * 3 + encoded(work)
+    memory = encoded(work) + encoded(stuck) + encoded(work)
     port = Port(dut.transfer, dut.beats, memory, 64, random=random)
-    calc = Sink(dut.calc, random=random)
-    count = len(memory) // 64
+    calc, load = Sink(dut.calc, random=random), Sink(dut.load, random=random)
+    load.open = False
+    blocked: list[int] = []
 
     def start(ctx: Any, cycle: int) -> None:
         ctx.set(dut.start, int(cycle == 0))
-        ctx.set(dut.count, count)
+        ctx.set(dut.count, 3)
+        load.open = cycle >= 60
 
+    def watch(ctx: Any, cycle: int) -> None:
+        if ctx.get(dut.blocked):
+            blocked.append(cycle)
+
+    agents = [Drive(start), port, calc, load, Watch(watch)]
+    run(Scenario(dut=dut, agents=agents, done=lambda: len(calc.got) == 2))
+    assert (calc.got, load.got) == ([work, work], [stuck])
+    assert calc.cycles[1] > load.cycles[0] == 60
+    assert blocked[-1] == 59
+
+
+@pytest.mark.parametrize("unit", ["load", "weights"])
+def test_a_unit_takes_as_many_instructions_as_its_queue_holds_before_it_gets_anywhere(
+    unit: str,
+) -> None:
+    target = Target(bus_bytes=8)
+    dut: Any = {"load": LoadUnit, "weights": WeightsUnit}[unit](target)
+    job = instruction(Opcode[unit.upper()], rows=1, row_beats=1, cols=1, wait_store=1)
+    if unit == "weights":
+        job = instruction(Opcode.WEIGHTS, beats=1, tiles=1)
+    source = Source(dut.i, [job] * 12, random=Random(0))
     run(
-        Scenario(dut=dut, agents=[Drive(start), port, calc], done=lambda: bool(calc.got), linger=60)
+        Scenario(dut=dut, agents=[source], done=lambda: len(source.cycles) >= UNIT_QUEUE, linger=40)
     )
-    assert calc.got == [work], "the second waits behind the full queue"
+    assert len(source.cycles) == UNIT_QUEUE

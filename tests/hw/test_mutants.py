@@ -29,7 +29,7 @@ MUTANTS = {
     # Half a unit of the result is not added to the bias: requantizing truncates.
     "rounding": ("store_unit_parameters", r"\$signed\(\{ 1'h0, s0_select\d+ \}\)", "$signed(2'h0)"),
     # An innermost loop of tiles ends one tile early.
-    "dropped tile": ("calc_unit_tiles", r"== job\[56:41\]", "== (job[56:41] - 1'h1)"),
+    "dropped tile": ("calc_unit_tiles", r"count0 == (\S+ \[28:13\])", r"count0 == (\1 - 1'h1)"),
     # Column 1 of the array captures its weight in the cycle of column 0.
     "capture": ("array_row(_2)?", r"capture_0( \? weights_in\[15:8\])", r"capture\g<1>"),
     # The first tile adds to what the accumulators held before.

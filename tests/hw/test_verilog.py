@@ -69,7 +69,7 @@ INPUTS = {
 MODULES = [
     *("top", "control", "slave", "engine"),
     *("engine_accumulators", "accumulators_column", "accumulators_column_2"),
-    *("engine_arbiter", "arbiter_log"),
+    *("engine_arbiter", "arbiter_log", "arbiter_order"),
     *("engine_array", "array_row", "array_row_2"),
     *("row_cell", "row_cell_2", "row_cell_3", "row_cell_4", "cell_multiplier"),
     *("engine_banks", "banks_row", "banks_row_2"),
@@ -81,25 +81,23 @@ MODULES = [
         "calc_unit_pixels",
         "calc_unit_tiles",
     ),
-    *(
-        "engine_fetch_unit",
-        "fetch_unit_queue_calc",
-        "fetch_unit_queue_load",
-        "fetch_unit_queue_store",
-    ),
-    *("fetch_unit_check", "fetch_unit_queue_weights"),
+    *("engine_fetch_unit", "fetch_unit_check"),
+    *("calc_unit_queue", "queue_requests", "queue_requests_2", "queue_requests_3"),
+    *("queue_jobs", "queue_jobs_2", "queue_jobs_3"),
     *(
         "engine_load_unit",
         "load_unit_freed",
         "load_unit_queue",
         "load_unit_rotator",
+        "load_unit_rows",
         "load_unit_writer",
         "writer_gearbox",
     ),
     *("engine_reader_fetch", "reader_fetch_buffer"),
     *("reader_fetch_fifo", "reader_fetch_splitter"),
     *("engine_reader_load", "reader_load_fifo", "reader_load_splitter"),
-    *("engine_reader_params", "reader_params_fifo"),
+    *("engine_reader_params", "reader_params_fifo", "reader_params_splitter"),
+    *("engine_reader_weights", "reader_weights_splitter"),
     *(
         "engine_store_unit",
         "store_unit_packer",
@@ -110,8 +108,15 @@ MODULES = [
     *("store_unit_ready_sums", "store_unit_rows", "store_unit_stamp", "store_unit_walker"),
     *("engine_weights_unit", "weights_unit_gearbox", "weights_unit_queue"),
     *("engine_writer", "writer_lengths", "writer_log", "writer_pending"),
-    *("pixels_cols", "rows_rows", "walker_cols", "walker_win_cols", "writer_beats"),
-    *("writer_x", "writer_y", "store_unit_buffer"),
+    *(
+        "pixels_cols",
+        "pixels_rows",
+        "rows_rows",
+        "walker_cols",
+        "walker_win_cols",
+        "writer_beats",
+    ),
+    *("writer_x", "writer_y", "writer_rows", "writer_splitter", "store_unit_buffer"),
 ]
 
 
