@@ -20,6 +20,8 @@ def test_every_folder_with_modules_is_a_listed_package():
             modules = folder.resolve().rglob("__init__.py")
             inner = (m.parent.relative_to(ROOT) for m in modules)
             found |= {".".join(("tilewright", *path.parts)) for path in inner}
+        elif (folder / "__init__.py").is_file():
+            found.add(f"tilewright.{folder.name}")
     assert sorted(found) == PROJECT["tool"]["setuptools"]["packages"]
 
 

@@ -12,15 +12,23 @@ from tilewright.data import Data
 from tilewright.progress import Progress
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.fixed import FixedGraph, FixedLayer
-from tilewright.reports import Accuracy, LayerReport, NetworkReport, Precision, RtlReport
+from tilewright.reports import (
+    Accuracy,
+    Hardware,
+    LayerReport,
+    NetworkReport,
+    Precision,
+    RtlReport,
+)
 from tilewright.simulation import Simulation
 
 if TYPE_CHECKING:
     from tilewright.compiler.cycles import CycleReport
     from tilewright.graph.ir import Graph
     from tilewright.quant.metrics import LayerError
+    from tilewright.quant.profile import TensorProfile
 
-__all__ = ["compare_precision", "make_report", "measure_accuracy", "predict_cycles"]
+__all__ = ["compare_precision", "edges", "make_report", "measure_accuracy", "predict_cycles"]
 
 
 def predict_cycles(program: Program, latency: int) -> CycleReport:
@@ -39,6 +47,7 @@ def make_report(
     predicted: CycleReport | None = None,
     accuracy: Accuracy | None = None,
     precision: Sequence[Precision] = (),
+    ranges: Sequence[TensorProfile] = (),
     progress: Progress | None = None,
 ) -> NetworkReport:
     """Gather what is known about a network.
@@ -51,6 +60,7 @@ def make_report(
     simulation : what the RTL did
     predicted : what the cycle model says of the program
     accuracy, precision : of `measure_accuracy` and `compare_precision`
+    ranges : of `quant.profile.profile`
     """
     from tilewright.quant.metrics import compare
 
@@ -69,6 +79,24 @@ def make_report(
         accuracy=accuracy,
         rtl=None if simulation is None else _rtl(simulation, images, predicted),
         precision=tuple(precision),
+        hardware=None if program is None else _hardware(program),
+        edges=edges(fixed),
+        ranges=tuple(ranges),
+    )
+
+
+def edges(fixed: FixedGraph) -> tuple[tuple[str, str], ...]:
+    """Who reads whom: names of an input or layer, and of a layer that takes its values."""
+    return tuple((source, x.name) for x in fixed.layers for source in x.layer.inputs)
+
+
+def _hardware(program: Program) -> Hardware:
+    target = program.target
+    return Hardware(
+        rows=target.rows,
+        cols=target.cols,
+        bus_bytes=target.bus_bytes,
+        clock_mhz=target.clock_mhz,
     )
 
 
@@ -106,6 +134,8 @@ def _add_rtl(
         bound=program.regions[number].bound,
         bound_mapping=bounds[report.name].mapping,
         bound_roofline=bounds[report.name].roofline,
+        read_beats=bounds[report.name].traffic.read,
+        written_beats=bounds[report.name].traffic.written,
         cycles_predicted=None if predicted is None else predicted.regions[number].cycles,
     )
     if simulation is None:

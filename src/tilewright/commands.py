@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tilewright import api
-from tilewright.board_commands import build_for_board
 from tilewright.boards import TARGETS
 from tilewright.config import Config
 from tilewright.console import Outcome, print_lines, print_table
 from tilewright.data import Data
 from tilewright.doctor import inspect_tools
 from tilewright.errors import TilewrightError, nearest
+from tilewright.html.writing import require_plotly, write_page
 from tilewright.networks import QuantizedNetwork, quantized_network, save_quantized
 from tilewright.outputs import staging, to_json
 from tilewright.planning import plan_lines
 from tilewright.progress import show_progress
 from tilewright.quant.fixed import FixedGraph
-from tilewright.reports import NetworkReport, print_report, report_dict
 from tilewright.settings import (
     load_graph,
     model_path,
@@ -38,12 +37,10 @@ if TYPE_CHECKING:
     from tilewright.graph.ir import Graph
 
 __all__ = [
-    "build",
     "check",
     "compile_model",
     "doctor",
     "quantize",
-    "report",
     "simulate",
     "targets",
     "verilog",
@@ -88,9 +85,12 @@ def _print_layers(console: Console, graph: Graph, host: dict[str, list[str]]) ->
 
 def quantize(options: argparse.Namespace) -> Outcome:
     """Choose a fractional length for every tensor; writes quantized.onnx (QONNX)."""
+    from tilewright.analysis import edges
     from tilewright.profiles import print_profiles
     from tilewright.quant.profile import profile
 
+    if options.html:
+        require_plotly()
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
         network = quantized_network(config, progress)
@@ -98,17 +98,24 @@ def quantize(options: argparse.Namespace) -> Outcome:
         if network.calibration is not None:
             progress(0, 0, "compare float and fixed")
             profiles = profile(network.fixed, network.calibration.inputs)
+        elif options.html:
+            raise TilewrightError("No images to show value ranges of: give --calibration FILE")
     folder = output_folder(config, network.fixed.graph.name)
-    with staging(folder) as stage:
-        save_quantized(network, config, stage)
     formats = network.fixed.formats
     result = {
         "output": str(folder),
+        "name": network.fixed.graph.name,
+        "edges": edges(network.fixed),
         "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
         "layers": [dataclasses.asdict(found) for found in profiles],
         "steps": [dataclasses.asdict(step) for step in network.log],
         "front": [] if network.plan is None else list(map(dataclasses.asdict, network.plan.front)),
     }
+    with staging(folder) as stage:
+        save_quantized(network, config, stage)
+        (stage / "quantize.json").write_text(to_json(result), "utf-8")
+        if options.html:
+            write_page(stage / "quantize.html", result)
     lines = [*map(str, network.log), *plan_lines(network.plan)]
 
     def render(console: Console) -> None:
@@ -252,58 +259,6 @@ def _save_simulation(run: Simulation, folder: Path, work: Path) -> dict[str, Any
         "waves": None if waves is None else str(waves),
         "files": sorted(str(folder / "simulation" / p.name) for p in work.iterdir()),
     }
-
-
-def report(options: argparse.Namespace) -> Outcome:
-    """Compare float with fixed, static with dynamic, and predict cycles; no simulation."""
-    return _road(options, rtl=False)
-
-
-def build(options: argparse.Namespace) -> Outcome:
-    """Go the whole road: quantize, compile, Verilog, simulation, report; or for a board, bitstream."""
-    if options.board is not None:
-        return build_for_board(options)
-    if options.no_bitstream:
-        raise TilewrightError("Option --no-bitstream needs --board")
-    return _road(options, rtl=True)
-
-
-def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
-    from tilewright.road import Road, run_road
-
-    config = resolve(options)
-    with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
-        fixed = network.fixed
-        if network.calibration is None:
-            raise TilewrightError("No images to compare on: give --calibration FILE")
-        road = Road(
-            fixed=fixed,
-            graph=network.graph,
-            calibration=network.calibration,
-            test=test_data(config, fixed.graph),
-            target=config.target,
-            precision=tuple(options.precision),
-            images=config.simulate.images if rtl else 0,
-            latency=config.simulate.latency,
-            simulator=config.simulate.simulator,
-        )
-        folder = output_folder(config, fixed.graph.name)
-        with staging(folder) as stage:
-            save_quantized(network, config, stage)
-            found = run_road(road, stage, progress)
-            result = {"output": str(folder), **report_dict(found)}
-            (stage / "report.json").write_text(to_json(result), "utf-8")
-    return Outcome(_verdict(found), result, lambda console: _print_report(console, found, folder))
-
-
-def _verdict(found: NetworkReport) -> int:
-    return int(found.rtl is not None and found.rtl.mismatches > 0)
-
-
-def _print_report(console: Console, found: NetworkReport, folder: Path) -> None:
-    print_report(found, console)
-    print_lines(console, [f"Wrote {folder}"])
 
 
 def targets(options: argparse.Namespace) -> Outcome:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from tilewright.quant.profile import TensorProfile
+
 __all__ = [
     "Accuracy",
+    "Hardware",
     "LayerReport",
     "NetworkReport",
     "Precision",
@@ -44,6 +48,7 @@ class LayerReport:
     bound_mapping : the most that it could be with this mapping of the layer to weight tiles
     bound_roofline : what it would be if only compute and bus beats of the schedule took time
     bound : "compute" or "memory"
+    read_beats, written_beats : that the layer's instructions move over the bus
     mismatches : values in which RTL and integer reference differ, over all images simulated
     """
 
@@ -64,6 +69,8 @@ class LayerReport:
     bound_mapping: float | None = None
     bound_roofline: float | None = None
     bound: str | None = None
+    read_beats: int | None = None
+    written_beats: int | None = None
     mismatches: int | None = None
 
     @property
@@ -119,8 +126,22 @@ class RtlReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What of the target limits a layer: the array's cells, the bus, the clock."""
+
+    rows: int
+    cols: int
+    bus_bytes: int
+    clock_mhz: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkReport:
-    """Everything known about one network on one target."""
+    """Everything known about one network on one target.
+
+    `edges` are pairs of the names of an input or layer, and of a layer that reads it; `ranges` say
+    where each layer's values lie, if that was asked for.
+    """
 
     name: str
     target: str
@@ -128,6 +149,9 @@ class NetworkReport:
     accuracy: Accuracy | None = None
     rtl: RtlReport | None = None
     precision: tuple[Precision, ...] = ()
+    hardware: Hardware | None = None
+    edges: tuple[tuple[str, str], ...] = ()
+    ranges: tuple[TensorProfile, ...] = ()
 
 
 def report_dict(report: NetworkReport) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Road:
     precision : bit widths at which static and dynamic precision are compared
     images : images to simulate in RTL; 0 leaves out Verilog and simulation
     latency, simulator : of the simulation
+    detail : also find where each layer's values lie
     """
 
     fixed: FixedGraph
@@ -45,12 +46,14 @@ class Road:
     images: int = 1
     latency: int = 50
     simulator: str = "verilator"
+    detail: bool = False
 
 
 def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
     """Do it; the program, the Verilog and the simulation's log go to `folder`."""
     from tilewright.compiler.listing import listing
     from tilewright.compiler.save import save_program
+    from tilewright.quant.profile import profile
 
     compiled = compile_program(road.fixed, road.target, progress=progress)
     save_program(compiled.program, folder / "program.twp")
@@ -71,6 +74,7 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
             test=road.test,
             progress=progress,
         ),
+        ranges=profile(road.fixed, road.calibration.inputs) if road.detail else (),
         progress=progress,
     )
 

@@ -1,0 +1,60 @@
+"""Which sections each command's page has: all that the command's result holds numbers for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tilewright.html.layers import cycles_section, error_section, layers_section
+from tilewright.html.page import page_text
+from tilewright.html.parts import Section
+from tilewright.html.ranges import ranges_section
+from tilewright.html.roofline import roofline_section
+
+__all__ = ["PAGES"]
+
+Result = Mapping[str, Any]
+"""What the command prints with --json, read back from JSON: no infinities, no tuples."""
+
+
+def quantize_page(result: Result) -> str:
+    """The page of `tilewright quantize`."""
+    layers = result["layers"]
+    sections = [layers_section(layers), ranges_section(layers), error_section(layers)]
+    return page_text(f"{result['name']}: quantization", {"Layers": str(len(layers))}, sections)
+
+
+def report_page(result: Result) -> str:
+    """The page of `tilewright report` and `tilewright build`."""
+    layers, hardware = result["layers"], result["hardware"]
+    sections: list[Section | None] = [
+        layers_section(layers),
+        roofline_section(layers, hardware),
+        cycles_section(layers),
+        ranges_section(result["ranges"]),
+        error_section(layers),
+    ]
+    title = f"{result['name']} on target {result['target']}"
+    return page_text(title, _report_facts(result), [s for s in sections if s is not None])
+
+
+def _report_facts(result: Result) -> dict[str, str]:
+    hardware, accuracy, rtl = result["hardware"], result["accuracy"], result["rtl"]
+    facts = {
+        "Array": f"{hardware['rows']} × {hardware['cols']} cells",
+        "Bus": f"{hardware['bus_bytes']} bytes",
+        "Clock": f"{hardware['clock_mhz']:g} MHz",
+    }
+    if accuracy is not None:
+        facts["Accuracy"] = (
+            f"float {accuracy['float']:.2%}, fixed {accuracy['fixed']:.2%} "
+            f"on {accuracy['images']:,} images"
+        )
+    if rtl is not None:
+        verdict = f"{rtl['mismatches']:,} differ" if rtl["mismatches"] else "all equal"
+        facts["RTL"] = f"{rtl['values']:,} values on {rtl['images']:,} images, {verdict}"
+        facts["Cycles"] = f"{rtl['cycles']:,} an image"
+    return facts
+
+
+PAGES: dict[str, Callable[[Result], str]] = {"quantize": quantize_page, "report": report_page}

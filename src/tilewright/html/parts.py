@@ -1,0 +1,66 @@
+"""What a page consists of: sections, each with a picture, and a table of the same numbers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Section", "Table", "format_name", "label", "number", "table_html"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of text under column titles; the first column names the row."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of a page.
+
+    Attributes
+    ----------
+    key : HTML id, unique in the page
+    text : what the picture shows and how to read it
+    figure : a `plotly.graph_objects.Figure`; None where a table is all
+    """
+
+    key: str
+    title: str
+    text: str
+    table: Table
+    figure: Any = None
+
+
+def label(name: str) -> str:
+    """A name as Plotly's text, which would read tags and entities in it."""
+    return html.escape(name, quote=False)
+
+
+def number(value: float | None, form: str = ",", factor: float = 1) -> str:
+    """A number as text; a dash for what was not measured."""
+    return "–" if value is None else format(value if factor == 1 else value * factor, form)
+
+
+def format_name(bits: int, frac: int) -> str:
+    """A format as `Qm.n`: n bits behind the binary point, m before it, any sign's bit among them."""
+    return f"Q{bits - frac}.{frac}"
+
+
+def table_html(table: Table) -> str:
+    """The table as HTML, its text escaped."""
+    head = _row("th scope='col'", table.columns)
+    body = "\n".join(_row("td", row) for row in table.rows)
+    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _row(kind: str, cells: Sequence[str]) -> str:
+    end = kind.partition(" ")[0]
+    first = "th scope='row'" if kind == "td" else kind
+    texts = [f"<{first}>{html.escape(cells[0])}</th>"]
+    texts += [f"<{kind}>{html.escape(cell)}</{end}>" for cell in cells[1:]]
+    return f"<tr>{''.join(texts)}</tr>"

@@ -1,0 +1,170 @@
+"""The pages of --html: one file, nothing from elsewhere, each picture with its numbers."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tilewright.cli import main
+from tilewright.html.parts import Section, Table, format_name, label, table_html
+from tilewright.html.writing import write_page
+from tilewright.outputs import to_json
+from tilewright.quant.profile import TensorProfile
+from tilewright.reports import Hardware, LayerReport, NetworkReport, RtlReport, report_dict
+
+pytest.importorskip("plotly")
+
+EVIL = "</script><a href='http://x.invalid'>a & b</a>"
+
+PROFILES = tuple(
+    TensorProfile(
+        name=name, kind="conv", bits=8, frac=3, weight_bits=8, weight_frac=(5, 7),
+        quantiles=(-20.0, -9.0, -1.0, 0.5, 1.0, 9.0, 15.0), low=-16.0, high=15.875, sqnr_db=30.0,
+        saturated=0.001,
+    )
+    for name in (EVIL, "fc")
+)  # fmt: skip
+
+CONV = LayerReport(
+    name=EVIL, kind="conv", shape=(8, 4, 4), bits=8, frac=3, weight_bits=8, weight_frac=(5, 7),
+    sqnr_db=30.0, max_error=0.5, saturated=7, macs=9000, cycles_measured=2000, cycles_predicted=1990,
+    utilization=0.5, bound_mapping=0.9, bound_roofline=0.75, bound="compute", read_beats=500,
+    written_beats=30, mismatches=0,
+)  # fmt: skip
+FC = dataclasses.replace(CONV, name="fc", sqnr_db=float("inf"), bound="memory", macs=100)
+
+REPORT = NetworkReport(
+    name=f"net {EVIL}",
+    target="default",
+    layers=(CONV, FC),
+    rtl=RtlReport(
+        images=1, mismatches=0, values=50, cycles=4000, predicted=3980, frames_per_second=9.0
+    ),
+    hardware=Hardware(rows=16, cols=16, bus_bytes=8, clock_mhz=100.0),
+    edges=(("x", EVIL), (EVIL, "fc")),
+    ranges=PROFILES,
+)
+
+
+class Page(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.figures: dict[str, Any] = {}
+        self.tables = 0
+        self.names: list[str] = []
+        self._figure = ""
+        self._header = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[name] for name in ("src", "href", "data", "action") if name in found]
+        self._figure = found["id"] if found.get("class") == "figure" else ""
+        self.tables += tag == "table"
+        self._header = found.get("scope") == "row"
+
+    def handle_data(self, data: str) -> None:
+        if self._figure:
+            self.figures[self._figure] = json.loads(data)
+        if self._header:
+            self.names.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._figure, self._header = "", False
+
+
+def read(folder: Path, command: str, result: dict[str, Any]) -> tuple[str, Page]:
+    path = folder / f"{command}.html"
+    write_page(path, result)
+    text = path.read_text("utf-8")
+    return text, Page(text)
+
+
+@pytest.fixture(scope="module", params=["report", "quantize"])
+def page(request, tmp_path_factory):
+    """Text and content of each command's page."""
+    folder = tmp_path_factory.mktemp("pages")
+    if request.param == "report":
+        return read(folder, "report", report_dict(REPORT))
+    layers = [dataclasses.asdict(found) for found in PROFILES]
+    result = {"name": f"net {EVIL}", "layers": layers, "edges": REPORT.edges, "front": []}
+    return read(folder, "quantize", result)
+
+
+def test_a_page_needs_nothing_from_elsewhere(page):
+    text, found = page
+    assert found.links and all(link.startswith("#") for link in found.links)
+    assert {link[1:] for link in found.links} <= set(found.ids)
+    assert "default-src 'none'" in text
+    assert len(text.encode()) < 6_000_000
+
+
+def test_ids_are_unique_and_every_picture_has_data_and_a_table(page):
+    _, found = page
+    assert len(found.ids) == len(set(found.ids))
+    assert found.tables == len(found.figures) + 1  # the layers are a table alone
+    for name, figure in found.figures.items():
+        assert name.replace("-figure", "-picture") in found.ids
+        assert any(trace.get("x") or trace.get("median") for trace in figure["data"])
+        assert "template" not in figure["layout"]
+
+
+def test_names_from_the_network_are_text_wherever_they_stand(page):
+    text, found = page
+    assert EVIL in found.names
+    assert "<a href='http://x.invalid'" not in text
+    figures = json.dumps(found.figures)
+    assert "&lt;/script&gt;" in figures and "</script" not in figures
+
+
+def test_a_roofline_has_each_layer_with_multiplications_under_the_roof(tmp_path):
+    _, found = read(tmp_path, "report", report_dict(REPORT))
+    roof, compute, memory = found.figures["roofline-figure"]["data"]
+    assert roof["x"][1] == 256 / 8 and roof["y"][1:] == [256, 256]
+    assert (compute["x"], compute["y"]) == ([9000 / 4000], [4.5])
+    assert memory["y"] == [0.05]
+
+
+def test_ranges_are_drawn_as_shares_of_the_largest_magnitude(tmp_path):
+    _, found = read(tmp_path, "report", report_dict(REPORT))
+    bar, box, _ = found.figures["ranges-figure"]["data"]
+    assert bar["base"] == [-1.0, -1.0] and bar["x"][0] == pytest.approx(31.875 / 16)
+    assert (box["lowerfence"][0], box["median"][0]) == (-1.25, 0.5 / 16)
+
+
+def test_formats_and_tables_read_as_written():
+    assert format_name(8, 3) == "Q5.3" and format_name(4, -2) == "Q6.-2"
+    assert label("<b>&") == "&lt;b&gt;&amp;"
+    table = Table(columns=("a", "b"), rows=(("<x>", "1"),))
+    assert "<th scope='row'>&lt;x&gt;</th><td>1</td>" in table_html(table)
+    assert Section(key="k", title="t", text="", table=table).figure is None
+
+
+def test_without_plotly_the_message_names_the_extra(tmp_path, capsys, monkeypatch):
+    def missing(name: str, *rest: Any) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("tilewright.html.writing.importlib.import_module", missing)
+    assert main(["quantize", "none.onnx", "--html", "-q"]) == 2
+    assert "This needs plotly, which is missing: pip install 'tilewright[report]'" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_board_has_no_page(capsys):
+    assert main(["build", "none.onnx", "--board", "x", "--html", "-q"]) == 2
+    assert "--html is not for --board" in capsys.readouterr().err
+
+
+def test_the_json_beside_a_page_holds_what_it_shows():
+    found = json.loads(to_json(report_dict(REPORT)))
+    assert found["hardware"]["rows"] == 16 and found["edges"][0] == ["x", EVIL]
+    assert found["layers"][1]["sqnr_db"] is None and found["ranges"][0]["low"] == -16.0
