@@ -357,7 +357,5 @@ class _Model:
         bias = np.where(bias >> 47, bias - (1 << 48), bias)
         slope = (bool(f["leaky"]), f["slope_multiplier"], max(f["slope_shift"], 1))
         shift = records[:, 6].astype(np.int64)
-        result: IntArray = numerics.postprocess(
-            pooled, bias, shift, f["lo"], f["hi"], *slope
-        )
+        result: IntArray = numerics.postprocess(pooled, bias, shift, f["lo"], f["hi"], *slope)
         return result
