@@ -18,13 +18,14 @@ import numpy.typing as npt
 from tilewright.compress.huffman import LIMIT, code_lengths, codewords
 from tilewright.errors import TilewrightError
 
-__all__ = ["HEADER", "MAGIC", "Encoded", "Rows", "Tables", "encode_layer"]
+__all__ = ["HEADER", "MAGIC", "Encoded", "Rows", "Tables", "deal", "encode_layer"]
 
 IntArray = npt.NDArray[np.int64]
 
 MAGIC, VERSION = 0x5754, 1
 HEADER = struct.Struct("<HBBBBBBHHI")
-"""Magic, version, log2 lanes, longest run, entries - 1, bytes an entry, offsets, chunk rows, 0, CRC."""
+"""Magic, version, log2 lanes, longest run, entries - 1, bytes an entry, offsets, chunk rows,
+common offsets, CRC."""
 LONGEST_RUNS = (3, 7, 15, 31, 63)
 MAX_ROWS = 1 << 15
 WORD = 16
@@ -50,6 +51,7 @@ class Tables:
     run_lengths, value_lengths : lengths of the codewords, 0 for symbols that do not occur
     values : the codebook
     offsets : whether rows have offsets
+    common : the offsets, if they are the same in all streams; those are not in the streams then
     chunk_rows : rows of a chunk
     """
 
@@ -59,6 +61,7 @@ class Tables:
     value_lengths: IntArray
     values: IntArray
     offsets: bool
+    common: IntArray | None
     chunk_rows: int
 
     def pack(self) -> bytes:
@@ -66,9 +69,11 @@ class Tables:
         entry = 1 if -128 <= self.values.min() and self.values.max() < 128 else 2
         body = _nibbles(self.run_lengths) + _nibbles(self.value_lengths)
         body += self.values.astype(f"<i{entry}").tobytes()
+        common = np.zeros(0, np.int64) if self.common is None else self.common
+        body += (common & 0xFFFF).astype("<u2").tobytes()
         fields = (
             *(MAGIC, VERSION, self.lanes.bit_length() - 1, self.longest),
-            *(len(self.values) - 1, entry, int(self.offsets), self.chunk_rows, 0),
+            *(len(self.values) - 1, entry, int(self.offsets), self.chunk_rows, len(common)),
         )
         crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4] + body)
         return HEADER.pack(*fields, crc) + body
@@ -166,10 +171,14 @@ def _encode(
         value_lengths=value_lengths,
         values=values,
         offsets=streams[0].offsets is not None,
+        common=_common(streams),
         chunk_rows=chunk,
     )
     coder = _Coder(run_lengths, value_lengths)
-    parts = [_stream(part, pieces, coder, chunk) for part, pieces in zip(streams, cut, strict=True)]
+    own = tables.common is None
+    parts = [
+        _stream(part, pieces, coder, chunk, own) for part, pieces in zip(streams, cut, strict=True)
+    ]
     return Encoded(
         tables=tables,
         table=tables.pack(),
@@ -180,10 +189,33 @@ def _encode(
     ), max(most for _, most in parts)
 
 
+def _common(streams: Sequence[Rows]) -> IntArray | None:
+    """The offsets that all streams have, each as many of them as it has rows; None if they differ."""
+    found = [part.offsets for part in streams if part.offsets is not None]
+    if not found or len(found) < len(streams):
+        return None
+    longest = max(found, key=len)
+    same = all(np.array_equal(one, longest[: len(one)]) for one in found)
+    return longest if same and len(streams) > 1 and len(longest) < 1 << 16 else None
+
+
 def _lengths(counts: IntArray, huffman: bool) -> IntArray:
     if huffman:
         return code_lengths(counts)
     return np.full(len(counts), max((len(counts) - 1).bit_length(), 1), np.int64)
+
+
+def deal(groups: IntArray, back: bool = False) -> IntArray:
+    """Column groups [rows, L, C / L] as the lanes get them: group g of row r goes to lane g + r mod L.
+
+    So that lanes are equally long although columns are not equally dense. `back` undoes it.
+    """
+    rows, lanes = groups.shape[:2]
+    turn = np.arange(rows)[:, None] * (1 if back else -1)
+    result: IntArray = np.take_along_axis(
+        groups, ((np.arange(lanes) + turn) % lanes)[..., None], axis=1
+    )
+    return result
 
 
 def _chunks(
@@ -193,7 +225,7 @@ def _chunks(
     result = []
     for first in range(0, len(weights), chunk):
         part = weights[first : first + chunk]
-        by_lane = part.reshape(len(part), lanes, -1).transpose(1, 0, 2).reshape(lanes, -1)
+        by_lane = deal(part.reshape(len(part), lanes, -1)).transpose(1, 0, 2).reshape(lanes, -1)
         result.append([_symbols(lane, values, longest) for lane in by_lane])
     return result
 
@@ -235,7 +267,7 @@ class _Coder:
 
 
 def _stream(
-    part: Rows, pieces: list[list[Symbols]], coder: _Coder, chunk: int
+    part: Rows, pieces: list[list[Symbols]], coder: _Coder, chunk: int, own: bool
 ) -> tuple[bytes, int]:
     """Bytes of a stream, and the most words of a chunk's lane."""
     data, most = [], 0
@@ -248,7 +280,7 @@ def _stream(
             row[: len(lane)] = lane
         packed = np.packbits(image, axis=1).view(">u2")
         data.append(struct.pack("<H", words))
-        if part.offsets is not None:
+        if own and part.offsets is not None:
             offsets = part.offsets[number * chunk : (number + 1) * chunk]
             data.append((offsets & 0xFFFF).astype("<u2").tobytes())
         data.append(packed.T.astype("<u2").tobytes())

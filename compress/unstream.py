@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compress.huffman import LIMIT, decode_table
-from tilewright.compress.stream import HEADER, MAGIC, VERSION, WORD, Rows, Tables
+from tilewright.compress.stream import HEADER, MAGIC, VERSION, WORD, Rows, Tables, deal
 from tilewright.errors import TilewrightError
 
 __all__ = ["decode_stream", "unpack_tables"]
@@ -27,16 +27,18 @@ def unpack_tables(data: bytes) -> Tables:
     """
     if len(data) < HEADER.size:
         raise _damaged("its table block is truncated")
-    magic, version, lanes, longest, last, entry, offsets, chunk, _, crc = HEADER.unpack_from(data)
+    magic, version, lanes, longest, last, entry, offsets, chunk, common, crc = HEADER.unpack_from(
+        data
+    )
     if (magic, version) != (MAGIC, VERSION) or entry not in (1, 2):
         raise _damaged("it does not begin with a table block of this version")
-    sizes = [(longest + 2) // 2, (last + 2) // 2, (last + 1) * entry]
+    sizes = [(longest + 2) // 2, (last + 2) // 2, (last + 1) * entry, 2 * common]
     end = HEADER.size + sum(sizes)
     if len(data) < end:
         raise _damaged("its table block is truncated")
     if crc != zlib.crc32(data[: HEADER.size - 4] + data[HEADER.size : end]):
         raise _damaged("the checksum of its table block is wrong")
-    at = [HEADER.size + sum(sizes[:i]) for i in range(3)]
+    at = [HEADER.size + sum(sizes[:i]) for i in range(4)]
     values = np.frombuffer(data, f"<i{entry}", last + 1, at[2]).astype(np.int64)
     return Tables(
         lanes=1 << lanes,
@@ -45,6 +47,7 @@ def unpack_tables(data: bytes) -> Tables:
         value_lengths=_nibbles(data[at[1] : at[2]], last + 1),
         values=values,
         offsets=bool(offsets),
+        common=np.frombuffer(data, "<u2", common, at[3]).astype(np.int64) if common else None,
         chunk_rows=chunk,
     )
 
@@ -71,17 +74,21 @@ def decode_stream(tables: Tables, data: bytes, *, rows: int, cols: int) -> Rows:
     decoders = [decode_table(tables.run_lengths), decode_table(tables.value_lengths)]
     weights = np.zeros((rows, cols), np.int64)
     offsets = np.zeros(rows, np.int64) if tables.offsets else None
+    if tables.common is not None and len(tables.common) < rows:
+        raise _damaged("its table block has offsets of fewer rows")
     at = 0
     for first in range(0, rows, tables.chunk_rows):
         count = min(tables.chunk_rows, rows - first)
         words, at = _words(data, at, 1)
-        if offsets is not None:
+        if offsets is not None and tables.common is not None:
+            offsets[first : first + count] = tables.common[first : first + count]
+        elif offsets is not None:
             offsets[first : first + count], at = _words(data, at, count)
         body, at = _words(data, at, int(words[0]) * tables.lanes)
         lanes = body.reshape(-1, tables.lanes).T
         size = count * cols // tables.lanes
         found = [_lane(lane, size, tables, decoders) for lane in lanes]
-        grid = np.stack(found).reshape(tables.lanes, count, -1).transpose(1, 0, 2)
+        grid = deal(np.stack(found).reshape(tables.lanes, count, -1).transpose(1, 0, 2), back=True)
         weights[first : first + count] = grid.reshape(count, cols)
     if len(data) < at + 4:
         raise _damaged("it is truncated")

@@ -29,14 +29,19 @@ def sparse(seed, rows, cols, density, entries):
     entries=st.sampled_from([1, 2, 5, 32, 100]),
     words=st.sampled_from([2, 16, 512]),
     huffman=st.booleans(),
-    offsets=st.booleans(),
+    offsets=st.sampled_from(["none", "own", "common"]),
 )
 def test_what_is_encoded_is_decoded(seed, rows, lanes, density, entries, words, huffman, offsets):
+    common = np.random.default_rng(0).integers(0, 1 << 16, 60)
     rng = np.random.default_rng(seed)
     streams = [
         Rows(
             weights=sparse(seed, count, 8, density, entries),
-            offsets=rng.integers(0, 1 << 16, count) if offsets else None,
+            offsets={
+                "none": None,
+                "own": rng.integers(0, 1 << 16, count),
+                "common": common[:count],
+            }[offsets],
         )
         for count in rows
     ]
@@ -45,8 +50,9 @@ def test_what_is_encoded_is_decoded(seed, rows, lanes, density, entries, words, 
     for part, data in zip(streams, encoded.streams, strict=True):
         found = decode_stream(tables, data + bytes(5), rows=len(part.weights), cols=8)
         np.testing.assert_array_equal(found.weights, part.weights)
-        if offsets:
+        if offsets != "none":
             np.testing.assert_array_equal(found.offsets, part.offsets)
+    assert (tables.common is not None) == (offsets == "common" and len(rows) > 1)
     assert encoded.weights == sum(int(np.count_nonzero(part.weights)) for part in streams)
 
 
