@@ -42,27 +42,37 @@ class WeightsModel:
             accepting = kernel.now + late_by
             done = 0
             for tile in range(f["tiles"]):
-                while not slot.free:
-                    yield slot.changed
                 begin_bit, end_bit = tile * tile_bits, (tile + 1) * tile_bits
                 end = -(-end_bit // bus_bits)
-                first = base + -(-(begin_bit + row_bits) // bus_bits) - 1  # completes a row
+                row_end = -(-(begin_bit + row_bits) // bus_bits)  # beats with the first row
+                # The first row waits in the gearbox: its beats leave the FIFO whatever CALC does.
+                while done < row_end:
+                    part = min(row_end - done, piece)
+                    while not reader.covers(base + done + part - 1):
+                        yield reader.arrived
+                    done += part
+                    taken = max(reader.time_of(base + done - 1), accepting + 1, kernel.now)
+                    reader.release(taken, part)
+                while not slot.free:
+                    yield slot.changed
                 tail = -(-(end_bit - (end - 1) * bus_bits) // row_bits)  # rows the last beat ends
                 unhindered = entered = max(slot.freed, accepting + opening) + spread
+                part = 0
                 while done < end:
                     # A tile larger than half the FIFO leaves it piece by piece.
                     part = min(end - done, piece)
                     while not reader.covers(base + done + part - 1):
                         yield reader.arrived
                     done += part
-                    arrival = reader.time_of(base + done - 1) + 1 + late_by
                     if done < end:
-                        reader.release(max(slot.freed, arrival), part)
-                late = reader.time_of(first) + 1 + late_by + spread
+                        seen = reader.time_of(base + done - 1) + 1 + late_by
+                        reader.release(max(slot.freed, seen), part)
+                arrival = reader.time_of(base + end - 1) + 1 + late_by
+                late = reader.time_of(base + row_end - 1) + 1 + late_by + spread
                 rows = min(tail, target.rows)
                 entered = max(entered, late, arrival - 1 + rows)
                 # Beats leave the FIFO just before the rows that they complete.
-                steps = min(max(part // self._run.lump, 1), target.rows)
+                steps = min(max(part // self._run.lump, 1), target.rows) if part else 0
                 for step in range(steps, 0, -1):
                     beats = part * step // steps - part * (step - 1) // steps
                     seen = reader.time_of(base + done - 1 - part + part * step // steps)

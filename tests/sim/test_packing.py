@@ -50,11 +50,6 @@ def test_packed_words_equal_the_reference_whatever_the_memory_does(builds, targe
         assert compare_run(job.program, run, values) == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="one layer of 935 cycles is predicted with 912: short reads of LOAD, WEIGHTS and FETCH "
-    "come in another order than in the cycle model",
-)
 def test_packed_layers_take_the_predicted_cycles(builds, tmp_path):
     memory = MemoryConfig(read_latency=LATENCY, write_latency=LATENCY)
     jobs, _ = packed_jobs(FOUR, range(40, 60), memory)
