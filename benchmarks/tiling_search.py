@@ -34,7 +34,8 @@ from measuring import RESULTS, Stopwatch, missing, save
 from utilization import LATENCY, MACHINES
 
 from tilewright.compiler.bounds import layer_traffic
-from tilewright.compiler.cost import Cut, Demand, column_counts, cut_axis, demand, estimate
+from tilewright.compiler.cost import Demand, column_counts, demand, estimate, sum_tiles
+from tilewright.compiler.cuts import Cut, cut_axis
 from tilewright.compiler.cycles import predict
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
 from tilewright.compiler.lower import compile_network
@@ -163,8 +164,9 @@ def _options(
 
 def _estimated(target: Target, need: Demand, rows: Cut, cols: Cut, plan: Plan) -> Plan:
     """`plan` with the compiler's own quick estimate."""
+    tiles = sum_tiles(target, need, rows, cols)
     cycles, bound = estimate(
-        target, need, rows, cols, plan.group, plan.columns, plan.resident, plan.slots
+        target, need, tiles, plan.group, plan.columns, plan.resident, plan.slots
     )
     return dataclasses.replace(plan, cycles=cycles, bound=bound)
 

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tilewright.compiler.geometry import PLAIN, Axis, Packing, Windows, ranges
+from tilewright.compiler.cuts import Cut
+from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.target import Target
 from tilewright.compiler.work import Area, LayerWork, Run
 
-__all__ = ["Cut", "Demand", "column_counts", "cut_axis", "demand", "estimate", "input_extent"]
-
-FloatArray = npt.NDArray[np.float64]
+__all__ = ["Demand", "Tiles", "column_counts", "demand", "estimate", "sum_tiles"]
 
 STEP_OVERHEAD = 6
 """Cycles lost between two CALC instructions."""
@@ -62,76 +60,6 @@ class Demand:
     pixel_bytes: tuple[int, ...]
     calcs: dict[int, int]
     live: dict[tuple[int, int], int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """One axis cut into macro tiles and fills.
-
-    Attributes
-    ----------
-    outputs : outputs of each fill
-    accumulators : accumulators of each fill
-    macro_fills : fills of each macro tile
-    words : for each source, bank words of each macro tile
-    real : for each source, words of each macro tile that are read from memory
-    """
-
-    outputs: FloatArray
-    accumulators: FloatArray
-    macro_fills: FloatArray
-    words: tuple[FloatArray, ...]
-    real: tuple[FloatArray, ...]
-
-
-def cut_axis(
-    windows: Windows,
-    extent: tuple[int, int],
-    macro: int,
-    fill: int,
-    sources: tuple[Axis, ...],
-    number: int,
-    align: int,
-    packing: Packing = PLAIN,
-) -> Cut:
-    """Cut outputs `extent` of axis `number` at multiples of `align` pixels."""
-    unit = max(align, packing.size(number))
-    outputs, accumulators, fills = [], [], []
-    words: list[list[int]] = [[] for _ in sources]
-    real: list[list[int]] = [[] for _ in sources]
-    for first, last in ranges(*extent, macro, unit):
-        count = 0
-        for a, b in ranges(first, last, fill, unit):
-            start, stop = packing.whole(*windows.region(a, b), number)
-            outputs.append(b - a)
-            accumulators.append(stop - start)
-            count += 1
-        fills.append(count)
-        region = windows.region(first, last)
-        for s, axis in enumerate(sources):
-            start, stop = input_extent(axis, *region, number, align, packing)
-            words[s].append(stop - start)
-            real[s].append(max(min(stop, axis.size) - max(start, 0), 0))
-    return Cut(
-        outputs=np.array(outputs, np.float64),
-        accumulators=np.array(accumulators, np.float64),
-        macro_fills=np.array(fills, np.float64),
-        words=tuple(np.array(w, np.float64) for w in words),
-        real=tuple(np.array(r, np.float64) for r in real),
-    )
-
-
-def input_extent(
-    axis: Axis, first: int, last: int, number: int, align: int, packing: Packing
-) -> tuple[int, int]:
-    """Input range [start, stop) of accumulators [first, last) along axis `number`.
-
-    In the map it starts at a multiple of `axis.align`, and of `align` if words are packed.
-    """
-    if packing is not PLAIN:
-        return packing.needs(axis, first, last, number, align)
-    start, stop = axis.needs(first, last)
-    return start - (start % axis.align if start > 0 else 0), stop
 
 
 def group_sizes(work: LayerWork, area: Area) -> list[int]:
@@ -222,67 +150,94 @@ def _grouped(runs: tuple[tuple[Run, ...], ...], size: int, columns: int) -> tupl
     return steps, int(change.cumsum().max())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """Sums over the macro tiles and fills of one cut of both axes; all that tilings share.
+
+    Attributes
+    ----------
+    fills, macros : how many there are
+    period : cycles of one weight tile in every fill, as the memory delivers them
+    array : the same, as the array could take them
+    stored : cycles of one STORE of every fill
+    load, read : for each source, cycles and bus beats of one channel block's LOADs, if it stays in
+        the banks for a macro tile, and if each fill loads it anew
+    first : for each source, cycles of the first such LOAD
+    """
+
+    fills: int
+    macros: int
+    period: float
+    array: float
+    stored: float
+    load: tuple[tuple[float, float], ...]
+    read: tuple[tuple[float, float], ...]
+    first: tuple[float, ...]
+
+
+def sum_tiles(target: Target, need: Demand, rows: Cut, cols: Cut) -> Tiles:
+    """Sum up the fills that the cuts of rows and columns make."""
+    accumulators = np.outer(rows.accumulators, cols.accumulators)
+    pixels = accumulators / need.packing.pixels
+    row_beats = np.ceil(cols.outputs * target.pixel_bytes / target.bus_bytes)
+    reads = accumulators / rows.outputs[:, None]
+    written = rows.outputs[:, None] * np.maximum(np.maximum(row_beats, reads), ROW_CYCLES)
+    repeat = np.outer(rows.macro_fills, cols.macro_fills)
+    load, read, first = [], [], []
+    for s, pixel_bytes in enumerate(need.pixel_bytes):
+        beats = np.ceil(cols.real[s] * pixel_bytes / target.bus_bytes)
+        pads = cols.words[s] - cols.real[s]
+        row = np.maximum(np.maximum(beats, cols.real[s]) + pads, ROW_CYCLES)
+        one = np.outer(rows.real[s], row)
+        one = one + np.outer(rows.words[s] - rows.real[s], cols.words[s]) + 4.0
+        moved = np.outer(rows.real[s], beats)
+        load.append((float(one.sum()), float((one * repeat).sum())))
+        read.append((float(moved.sum()), float((moved * repeat).sum())))
+        first.append(float(one.flat[0]))
+    return Tiles(
+        fills=pixels.size,
+        macros=repeat.size,
+        period=float(np.maximum(pixels, max(target.min_tile_period, need.tile_beats)).sum()),
+        array=float(np.maximum(pixels, target.min_tile_period).sum()),
+        stored=float(written.sum()),
+        load=tuple(load),
+        read=tuple(read),
+        first=tuple(first),
+    )
+
+
 def estimate(
     target: Target,
     need: Demand,
-    rows: Cut,
-    cols: Cut,
+    tiles: Tiles,
     group: int,
     columns: int,
     resident: bool,
     slots: int,
 ) -> tuple[float, str]:
     """Cycles of an area, and whether compute or memory bounds it."""
-    accumulators = np.outer(rows.accumulators, cols.accumulators)
-    pixels = accumulators / need.packing.pixels
-    period = np.maximum(pixels, max(target.min_tile_period, need.tile_beats))
-    fills = pixels.size
-    calc = float(period.sum()) * need.tiles + fills * need.calcs[group] * STEP_OVERHEAD
-    load, read, first = _loading(target, need, rows, cols, group, columns, resident)
-    instructions = fills * (2 * need.calcs[group] + need.segments) * INSTRUCTION_BYTES
-    memory = read + need.beats * fills + instructions / target.bus_bytes
-    row_beats = np.ceil(cols.outputs * target.pixel_bytes / target.bus_bytes)
-    reads = accumulators / rows.outputs[:, None]
-    written = rows.outputs[:, None] * np.maximum(np.maximum(row_beats, reads), ROW_CYCLES)
-    store = float(written.sum()) * need.segments / need.packing.rows
-    store += fills * need.segments * (STORE_OVERHEAD + target.cols)
-    drain = store / fills / max(need.segments, 1) * columns
-    stall = _stall(need, (rows, cols), group, columns, resident, slots, calc, load)
-    busy = max(calc + stall, memory, load, store)
-    array = float(np.maximum(pixels, target.min_tile_period).sum()) * need.tiles
-    bound = "memory" if max(memory, load, store) > array * 1.02 else "compute"
-    return busy + first + drain + TRAFFIC * memory + 2 * READ_LATENCY, bound
-
-
-def _loading(
-    target: Target,
-    need: Demand,
-    rows: Cut,
-    cols: Cut,
-    group: int,
-    columns: int,
-    resident: bool,
-) -> tuple[float, float, float]:
-    """Cycles of all LOADs, bus beats they read, and cycles of the first group."""
+    fills = tiles.fills
+    calc = tiles.period * need.tiles + fills * need.calcs[group] * STEP_OVERHEAD
     blocks = need.resident if resident else need.streamed[columns]
-    repeat = np.outer(rows.macro_fills, cols.macro_fills)
     load = read = first = 0.0
     for s, count in enumerate(blocks):
-        beats = np.ceil(cols.real[s] * need.pixel_bytes[s] / target.bus_bytes)
-        pads = cols.words[s] - cols.real[s]
-        row = np.maximum(np.maximum(beats, cols.real[s]) + pads, ROW_CYCLES)
-        one = np.outer(rows.real[s], row)
-        one = one + np.outer(rows.words[s] - rows.real[s], cols.words[s]) + 4.0
-        times = np.ones_like(one) if resident else repeat
-        load += float((one * times).sum()) * count
-        read += float((np.outer(rows.real[s], beats) * times).sum()) * count
-        first = max(first, float(one.flat[0]) * min(group, count))
-    return load, read, first
+        load += tiles.load[s][not resident] * count
+        read += tiles.read[s][not resident] * count
+        first = max(first, tiles.first[s] * min(group, count))
+    instructions = fills * (2 * need.calcs[group] + need.segments) * INSTRUCTION_BYTES
+    memory = read + need.beats * fills + instructions / target.bus_bytes
+    store = tiles.stored * need.segments / need.packing.rows
+    store += fills * need.segments * (STORE_OVERHEAD + target.cols)
+    drain = store / fills / max(need.segments, 1) * columns
+    stall = _stall(need, tiles.macros, group, columns, resident, slots, calc, load)
+    busy = max(calc + stall, memory, load, store)
+    bound = "memory" if max(memory, load, store) > tiles.array * need.tiles * 1.02 else "compute"
+    return busy + first + drain + TRAFFIC * memory + 2 * READ_LATENCY, bound
 
 
 def _stall(
     need: Demand,
-    cuts: tuple[Cut, Cut],
+    macros: int,
     group: int,
     columns: int,
     resident: bool,
@@ -293,7 +248,6 @@ def _stall(
     """Cycles in which the array waits for LOADs that the bank slots do not let run ahead."""
     if not resident:
         return load if slots == 1 else 0.0
-    macros = cuts[0].macro_fills.size * cuts[1].macro_fills.size
     live = need.live[group, columns]
     groups = macros * sum(-(-blocks // group) for blocks in need.resident)
     if slots <= live == 1 and groups > slots:

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tilewright.compiler.cost import (
-    Cut,
     Demand,
+    Tiles,
     column_counts,
-    cut_axis,
     demand,
     estimate,
-    input_extent,
+    sum_tiles,
 )
+from tilewright.compiler.cuts import Cut, cut_axis, input_extent
 from tilewright.compiler.geometry import PLAIN, Packing, Windows, ranges
 from tilewright.compiler.joint import joint_groups
 from tilewright.compiler.matrices import area_runs
@@ -126,7 +126,10 @@ def best_plan(work: LayerWork, area: Area, packing: Packing, joint: int = 0) -> 
     need = demand(work, area, runs, (joint,) if joint else None)
     cuts = _Cuts(area, work.target, packing)
     for macro, fill, columns in _candidates(work, area, packing, column_counts(runs)):
-        for plan in _plans(work, area, need, cuts, macro, fill, columns):
+        tiles = cuts.tiles(need, macro, fill)
+        if best is not None and tiles.period * need.tiles >= best.cycles:
+            continue  # the array alone takes longer
+        for plan in _plans(work, area, need, cuts, tiles, macro, fill, columns):
             if best is None or plan.cycles < best.cycles:
                 best = replace(plan, joint=joint > 0)
     return best
@@ -191,8 +194,10 @@ class _Cuts:
     """Cuts of both axes of an area, each computed once."""
 
     def __init__(self, area: Area, target: Target, packing: Packing) -> None:
-        self._area, self._align, self._packing = area, target.pixel_align, packing
+        self._area, self._target, self._packing = area, target, packing
+        self._align = target.pixel_align
         self._known: dict[tuple[int, int, int], Cut] = {}
+        self._tiles: dict[tuple[tuple[int, int], tuple[int, int]], Tiles] = {}
 
     def get(self, axis: int, macro: int, fill: int) -> Cut:
         """Cut of axis 0 (rows) or 1 (columns)."""
@@ -207,12 +212,21 @@ class _Cuts:
             )
         return self._known[key]
 
+    def tiles(self, need: Demand, macro: tuple[int, int], fill: tuple[int, int]) -> Tiles:
+        """Sums over the fills that cutting both axes makes; `need` is always the same."""
+        key = (macro, fill)
+        if key not in self._tiles:
+            rows, cols = self.get(0, macro[0], fill[0]), self.get(1, macro[1], fill[1])
+            self._tiles[key] = sum_tiles(self._target, need, rows, cols)
+        return self._tiles[key]
+
 
 def _plans(
     work: LayerWork,
     area: Area,
     need: Demand,
     cuts: _Cuts,
+    tiles: Tiles,
     macro: tuple[int, int],
     fill: tuple[int, int],
     columns: int,
@@ -229,7 +243,7 @@ def _plans(
         for resident in (True, False):
             if slots < (live if resident else 1):
                 continue
-            cycles, bound = estimate(target, need, rows, cols, group, columns, resident, slots)
+            cycles, bound = estimate(target, need, tiles, group, columns, resident, slots)
             yield Plan(
                 macro=macro,
                 fill=fill,
