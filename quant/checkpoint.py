@@ -1,4 +1,4 @@
-"""Checkpoints of fine-tuning: arrays and a description in an .npz file, without pickle."""
+"""Checkpoints: arrays and a description in an .npz file, without pickle; those of fine-tuning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tilewright.quant.fixed import FixedGraph
 if TYPE_CHECKING:
     from tilewright.quant.finetune import FineTuneConfig
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_archive", "save_checkpoint", "write_archive"]
 
 _ABOUT = "tilewright"
 
@@ -33,6 +33,53 @@ class Checkpoint:
     epoch: int
     losses: tuple[float, ...]
     arrays: Mapping[str, npt.NDArray[np.generic]]
+
+
+def write_archive(
+    path: Path, about: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.generic]]
+) -> None:
+    """Write arrays and a description; a file that is there is replaced only by a complete one.
+
+    Raises
+    ------
+    TilewrightError
+        If it cannot be written.
+    """
+    named: dict[str, Any] = {_ABOUT: np.array(json.dumps(about)), **arrays}
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".tilewright-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, allow_pickle=False, **named)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise TilewrightError(
+            f"{path}: cannot be written: {error.strerror or error}; choose a writable place"
+        ) from error
+
+
+def read_archive(path: Path, what: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Description and arrays of a file of `write_archive`, a checkpoint of `what`.
+
+    Raises
+    ------
+    TilewrightError
+        If it is damaged, or something else.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
+        about = json.loads(str(arrays.pop(_ABOUT)))
+        return dict(about), arrays
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, what, error) from error
+
+
+def _damaged(path: Path, what: str, error: Exception) -> TilewrightError:
+    return TilewrightError(f"{path}: not a checkpoint of {what} ({error}); remove it to begin anew")
 
 
 def _identity(fixed: FixedGraph, config: FineTuneConfig) -> str:
@@ -58,17 +105,7 @@ def save_checkpoint(
         If it cannot be written.
     """
     about = {"epoch": state.epoch, "losses": state.losses, "identity": _identity(fixed, config)}
-    arrays: dict[str, Any] = {_ABOUT: np.array(json.dumps(about)), **state.arrays}
-    target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".tilewright-", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        Path(temporary).replace(target)
-    except OSError as error:
-        raise TilewrightError(
-            f"{path}: cannot be written: {error.strerror or error}; choose a writable place"
-        ) from error
+    write_archive(Path(path), about, state.arrays)
 
 
 def load_checkpoint(path: str, fixed: FixedGraph, config: FineTuneConfig) -> Checkpoint | None:
@@ -81,15 +118,11 @@ def load_checkpoint(path: str, fixed: FixedGraph, config: FineTuneConfig) -> Che
     """
     if not Path(path).exists():
         return None
+    about, arrays = read_archive(Path(path), "fine-tuning")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop(_ABOUT)))
         identity, epoch, losses = about["identity"], int(about["epoch"]), tuple(about["losses"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise TilewrightError(
-            f"{path}: not a checkpoint of fine-tuning ({error}); remove it to begin anew"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(Path(path), "fine-tuning", error) from error
     if identity != _identity(fixed, config):
         raise TilewrightError(
             f"{path}: a checkpoint of another network or with other epochs, learning_rate or seed; "

@@ -11,7 +11,7 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.host_side import normalized
 from tilewright.graph.ir import Graph, Input
 
-__all__ = ["check_data", "normalize"]
+__all__ = ["check_data", "normalize", "prepare"]
 
 
 def check_data(graph: Graph, data: Mapping[str, npt.NDArray[np.generic]], *, what: str) -> int:
@@ -70,3 +70,17 @@ def _check_input(spec: Input, data: Mapping[str, npt.NDArray[np.generic]], what:
 def normalize(spec: Input, raw: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """What the network sees of `raw` [N, C, H, W]: (raw - mean) * scale, in float32."""
     return normalized(raw, spec.mean, spec.scale)
+
+
+def prepare(
+    graph: Graph, calibration: Mapping[str, npt.NDArray[np.generic]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Checked and normalized calibration data, in the order of the graph's inputs."""
+    check_data(graph, calibration, what="Calibration data")
+    for name, values in calibration.items():
+        if values.size > 1 and values.min() == values.max():
+            raise TilewrightError(
+                f"Calibration data: input {name!r} is {float(values.min()):g} everywhere, which says "
+                "nothing about its range; give real inputs"
+            )
+    return {i.name: normalize(i, calibration[i.name]) for i in graph.inputs}

@@ -17,12 +17,17 @@ import torch
 
 from tilewright.quant import numerics
 from tilewright.quant.accumulator import floor_
+from tilewright.quant.candidates import Candidate, Step
 from tilewright.quant.constants import clip_range
 from tilewright.quant.fixed import FixedLayer, Leaky
 from tilewright.quant.formats import QFormat
 
-__all__ = ["requantizing_errors"]
+__all__ = ["feature_step", "noted", "requantizing_errors"]
 
+FloatArray = npt.NDArray[np.float32]
+
+_SATURATED = 0.01
+"""Share of saturated values from which on the log speaks of them."""
 _BLOCK = 1 << 15
 """Values requantized at once: their temporaries stay in the cache."""
 
@@ -79,3 +84,30 @@ def _leak(q: torch.Tensor, leaky: Leaky) -> torch.Tensor:
     q = q.clamp_(-limit, limit - 1)
     slope = leaky.multiplier * 2.0**-leaky.shift
     return torch.where(q < 0, floor_((q * slope).add_(0.5)), q)
+
+
+def noted(step: Step, wanted: list[FloatArray], saturated: int) -> Step:
+    """`step` with a note if the layer is dead on the calibration images, or saturates often."""
+    notes = [step.note] if step.note else []
+    low, high = min(float(w.min()) for w in wanted), max(float(w.max()) for w in wanted)
+    if low == high:
+        notes.append(f"{low:g} everywhere on the calibration images")
+    share = saturated / sum(w.size for w in wanted)
+    if share > _SATURATED:
+        notes.append(f"{share:.1%} of the values saturate")
+    return replace(step, note="; ".join(notes))
+
+
+def feature_step(
+    name: str, bits: int, initial: int, frac: int, candidates: tuple[Candidate, ...], note: str = ""
+) -> Step:
+    """The decision about a feature map."""
+    return Step(
+        tensor=name,
+        kind="features",
+        bits=bits,
+        initial=initial,
+        candidates=candidates,
+        frac=frac,
+        note=note,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,11 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
 from tilewright.quant.candidates import Step
 from tilewright.quant.config import QuantConfig
+from tilewright.quant.data import prepare
 from tilewright.quant.equalize import channel_ranges, equalize
 from tilewright.quant.fixed import FixedGraph
-from tilewright.quant.search import Progress, Search, prepare
+from tilewright.quant.resume import Keeper
+from tilewright.quant.search import Progress, Search
 from tilewright.quant.static import search_static
 
 __all__ = ["QuantResult", "quantize"]
@@ -38,6 +41,7 @@ def quantize(
     config: QuantConfig | None = None,
     *,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> QuantResult:
     """Choose the fractional length of every tensor, and round the weights.
 
@@ -56,12 +60,16 @@ def quantize(
     calibration : array [N, C, H, W] of raw values for every graph input (before mean and scale)
     config : bits and options; 8-bit dynamic precision by default
     progress : called as progress(steps done, steps in all, last step's text)
+    checkpoint : file (.npz) written every few seconds and when the search is interrupted (Ctrl-C),
+        continued from if it is there, and removed at the end; the result is the same as without the
+        interruption. Static precision, which takes seconds, leaves none. None: none
 
     Raises
     ------
     TilewrightError
         If the calibration data do not fit the network or hold NaN or infinity, if the weights do,
-        if `config` names unknown layers, or if a layer's accumulators cannot be made to fit.
+        if `config` names unknown layers, if a layer's accumulators cannot be made to fit, or if the
+        checkpoint is of something else.
     """
     config = config or QuantConfig()
     config.check_names(graph)
@@ -74,7 +82,15 @@ def quantize(
     if config.equalize:
         graph, notes = equalize(graph, channel_ranges(graph, data))
         head = tuple(_equalized(name, note) for name, note in notes.items())
-    result = Search(graph, data, config, progress=progress).run()
+    keeper = None if checkpoint is None else Keeper(checkpoint, graph, data, config)
+    try:
+        result = Search(graph, data, config, progress=progress, keeper=keeper).run()
+    except KeyboardInterrupt:
+        if keeper is not None:
+            keeper.write()
+        raise
+    if keeper is not None:
+        keeper.remove()
     return QuantResult(result.fixed, head + result.log)
 
 

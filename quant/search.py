@@ -14,36 +14,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tilewright.errors import TilewrightError
 from tilewright.graph.ir import ActivationKind, Graph, Layer, Op
 from tilewright.quant.accumulator import Accumulator, accumulator_bound, as_tensor
 from tilewright.quant.adapt import adapt
-from tilewright.quant.candidates import (
-    Candidate,
-    Step,
-    choose,
-    initial_frac,
-    neighbourhood,
-)
+from tilewright.quant.candidates import Step, choose, initial_frac, neighbourhood
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.constants import clip_range, fix_layer, fix_slope
-from tilewright.quant.data import check_data, normalize
-from tilewright.quant.features import requantizing_errors
+from tilewright.quant.features import feature_step, noted, requantizing_errors
 from tilewright.quant.fit import fit_weights, refusal
 from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray
 from tilewright.quant.floats import float_layer
 from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import postprocess
+from tilewright.quant.resume import Keeper, SearchState
 from tilewright.quant.weights import rounding_errors, weight_step
 
-__all__ = ["Progress", "Search", "SearchResult", "prepare"]
+__all__ = ["Progress", "Search", "SearchResult"]
 
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what was done last)."""
 
 _CHUNK_VALUES = 1 << 22
-_SATURATED = 0.01
-"""Share of saturated values from which on the log speaks of them."""
 FloatArray = npt.NDArray[np.float32]
 Chunks = list[torch.Tensor]
 
@@ -71,6 +62,7 @@ class Search:
     weight_frac, feature_frac : the one candidate of all weights and of all feature maps, for static
         precision; None searches each tensor's own neighbourhood
     progress : called after each step
+    keeper : keeps the state after each layer, and may have one to go on from; None: neither
     """
 
     def __init__(
@@ -82,8 +74,10 @@ class Search:
         weight_frac: int | None = None,
         feature_frac: int | None = None,
         progress: Progress | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._graph = graph
+        self._keeper = keeper
         self._config = config
         self._weight_frac = weight_frac
         self._feature_frac = feature_frac
@@ -111,13 +105,32 @@ class Search:
         weights = {x.name: self._weights(x) for x in self._graph.layers if x.conv is not None}
         for name in self._data:
             self._input(name)
-        layers = []
-        for index, layer in enumerate(self._graph.layers):
+        layers = self._resume()
+        for layer in self._graph.layers[len(layers) :]:
             layers.append(self._layer(layer, weights.get(layer.name)))
-            for name in [n for n in self._fixed if self._last.get(n, -1) <= index]:
-                del self._fixed[name], self._floats[name]
+            self._forget(len(layers))
+            if self._keeper is not None:
+                self._keeper.keep(SearchState(layers=tuple(layers), log=tuple(self._log)))
         fixed = FixedGraph(graph=self._graph, formats=self._formats, layers=tuple(layers))
         return SearchResult(fixed, tuple(self._log), self._output_error())
+
+    def _resume(self) -> list[FixedLayer]:
+        """Layers that an interrupted search had done, after running them once more."""
+        state = None if self._keeper is None else self._keeper.load()
+        if state is None:
+            return []
+        for done, fixed in enumerate(state.layers, 1):
+            accs, wanted = self._compute(fixed)
+            self._formats[fixed.name] = fixed.output
+            self._store(fixed, accs, wanted)
+            self._forget(done)
+        self._log = list(state.log)
+        return list(state.layers)
+
+    def _forget(self, done: int) -> None:
+        """Drop the maps that nothing after the first `done` layers reads."""
+        for name in [n for n in self._fixed if self._last.get(n, -1) < done]:
+            del self._fixed[name], self._floats[name]
 
     def _record(self, step: Step) -> None:
         self._log.append(step)
@@ -148,7 +161,7 @@ class Search:
         parts = [values[start : start + size] for start in range(0, len(values), size)]
         self._floats[name] = parts
         self._fixed[name] = [_stored(form, form.quantize(p)) for p in parts]
-        self._record(_feature_step(name, bits, initial, frac, candidates))
+        self._record(feature_step(name, bits, initial, frac, candidates))
 
     def _chunk_images(self) -> int:
         largest = max(int(np.prod(shape)) for shape in self._graph.shapes.values())
@@ -158,21 +171,30 @@ class Search:
         bits = self._config.features(layer.name, layer)
         signed = not self._unsigned or self._has_sign(layer)
         fixed = self._fit(layer, QFormat(bits, 0, signed), weights)
-        inputs = [self._floats[n] for n in layer.all_inputs]
-        wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
-        accumulate = Accumulator(fixed, self._formats)
-        sources = [self._fixed[n] for n in layer.all_inputs]
-        accs = [accumulate(xs) for xs in zip(*sources, strict=True)]
+        accs, wanted = self._compute(fixed)
         step = self._choose(fixed, accs, wanted)
         output = QFormat(bits, step.frac, signed)
         lo, hi = clip_range(layer.activation, output)
         fixed = replace(fixed, output=output, lo=lo, hi=hi)
         self._formats[layer.name] = output
-        self._floats[layer.name] = wanted
-        stored = [postprocess(fixed, acc.to(torch.int64).numpy()) for acc in accs]
-        self._fixed[layer.name] = [_stored(output, q) for q, _ in stored]
-        self._record(_noted(step, wanted, sum(saturated for _, saturated in stored)))
+        self._record(noted(step, wanted, self._store(fixed, accs, wanted)))
         return fixed
+
+    def _compute(self, fixed: FixedLayer) -> tuple[Chunks, list[FloatArray]]:
+        """A layer's exact accumulators, and its results in the float network."""
+        layer = fixed.layer
+        inputs = [self._floats[n] for n in layer.all_inputs]
+        wanted = [float_layer(layer, xs) for xs in zip(*inputs, strict=True)]
+        accumulate = Accumulator(fixed, self._formats)
+        sources = [self._fixed[n] for n in layer.all_inputs]
+        return [accumulate(xs) for xs in zip(*sources, strict=True)], wanted
+
+    def _store(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> int:
+        """Keep a layer's maps for its readers; returns how many values saturate."""
+        stored = [postprocess(fixed, acc.to(torch.int64).numpy()) for acc in accs]
+        self._floats[fixed.name] = wanted
+        self._fixed[fixed.name] = [_stored(fixed.output, q) for q, _ in stored]
+        return sum(saturated for _, saturated in stored)
 
     def _has_sign(self, layer: Layer) -> bool:
         """Whether the layer's results can be negative, whatever its weights are."""
@@ -227,7 +249,7 @@ class Search:
         plain = layer.activation.kind is ActivationKind.NONE
         if layer.op is Op.MAX_POOL and plain and source.bits == bits:
             note = f"format of {layer.inputs[0]}, without loss"
-            return _feature_step(layer.name, bits, initial, source.frac, (), note)
+            return feature_step(layer.name, bits, initial, source.frac, (), note)
         fracs = self._candidates(initial)
         if not signed:
             # Half of the format's range is subtracted in the accumulator: it must be that fine.
@@ -242,7 +264,7 @@ class Search:
             axis=0,
         )
         frac, candidates = choose(fracs, errors.tolist())
-        return _feature_step(layer.name, bits, initial, frac, candidates)
+        return feature_step(layer.name, bits, initial, frac, candidates)
 
     def _output_error(self) -> float:
         total = 0.0
@@ -259,43 +281,3 @@ def _stored(form: QFormat, integers: IntArray) -> torch.Tensor:
     """A feature map's integers in the type that takes the least memory."""
     kind = np.int16 if form.max < 1 << 15 else np.int32
     return torch.from_numpy(integers.astype(kind))
-
-
-def _noted(step: Step, wanted: list[FloatArray], saturated: int) -> Step:
-    """`step` with a note if the layer is dead on the calibration images, or saturates often."""
-    notes = [step.note] if step.note else []
-    low, high = min(float(w.min()) for w in wanted), max(float(w.max()) for w in wanted)
-    if low == high:
-        notes.append(f"{low:g} everywhere on the calibration images")
-    share = saturated / sum(w.size for w in wanted)
-    if share > _SATURATED:
-        notes.append(f"{share:.1%} of the values saturate")
-    return replace(step, note="; ".join(notes))
-
-
-def _feature_step(
-    name: str, bits: int, initial: int, frac: int, candidates: tuple[Candidate, ...], note: str = ""
-) -> Step:
-    return Step(
-        tensor=name,
-        kind="features",
-        bits=bits,
-        initial=initial,
-        candidates=candidates,
-        frac=frac,
-        note=note,
-    )
-
-
-def prepare(
-    graph: Graph, calibration: Mapping[str, npt.NDArray[np.generic]]
-) -> dict[str, FloatArray]:
-    """Checked and normalized calibration data, in the order of the graph's inputs."""
-    check_data(graph, calibration, what="Calibration data")
-    for name, values in calibration.items():
-        if values.size > 1 and values.min() == values.max():
-            raise TilewrightError(
-                f"Calibration data: input {name!r} is {float(values.min()):g} everywhere, which says "
-                "nothing about its range; give real inputs"
-            )
-    return {i.name: normalize(i, calibration[i.name]) for i in graph.inputs}

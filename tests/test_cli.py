@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tilewright.cli import main
+from tilewright.quant.adapt import adapt
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,6 +95,39 @@ def test_quantize_writes_a_network_that_later_commands_read(folder, capsys):
 def test_the_default_output_folder_is_named_after_the_network(folder, capsys):
     code, found = run_json(capsys, "quantize", "net.py:model", "-c", "data.npz")
     assert code == 0 and Path(found["output"]) == Path("build/Net")
+
+
+def test_an_interrupted_calibration_goes_on_with_resume(folder, capsys, monkeypatch):
+    command = ("quantize", "net.py:Net", "-c", "data.npz", "-o", "out", "--quiet")
+    assert "nothing to go on with" in refused(capsys, *command[:-1], "--resume")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        # The second layer's features come after the first layer is done.
+        patched.setattr("tilewright.quant.search.adapt", _once(adapt, interrupt))
+        assert main(command) == 130
+    err = capsys.readouterr().err
+    assert err == (
+        "tilewright: Interrupted; out/calibration.npz keeps what was done; the same command with "
+        "--resume goes on\n"
+    )
+    assert main([*command, "--resume"]) == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        "quantize.json",
+        "quantized.onnx",
+        "tilewright.toml",
+    ]
+    assert main([*command[:-2], "whole", "--quiet"]) == 0
+    first, second = (Path(name, "quantized.onnx").read_bytes() for name in ("out", "whole"))
+    assert first == second
+
+
+def _once(function, then):
+    """`function` the first time, `then` afterwards."""
+    turns = iter([function])
+    return lambda *arguments: next(turns, then)(*arguments)
 
 
 def test_the_configuration_in_the_working_directory_holds_and_options_win(folder, capsys):

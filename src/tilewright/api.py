@@ -107,6 +107,7 @@ def quantize(
     target: Target | None = None,
     config: Any = None,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> QuantResult:
     """Choose bits and fractional length of every tensor.
 
@@ -117,6 +118,8 @@ def quantize(
     bits : of weights and feature maps, 2..16
     target : what it will run on; the accumulators of the default one if None
     config : a `tilewright.quant.config.QuantConfig` instead of `bits` and `target`
+    checkpoint : file (.npz) from which an interrupted search goes on, see
+        `tilewright.quant.quantize.quantize`
 
     Returns
     -------
@@ -134,7 +137,7 @@ def quantize(
     data = as_data(calibration, graph)
     acc_bits = (target or Target()).acc_bits
     config = config or QuantConfig(weight_bits=bits, feature_bits=bits, acc_bits=acc_bits)
-    return search(graph, data.inputs, config, progress=progress)
+    return search(graph, data.inputs, config, progress=progress, checkpoint=checkpoint)
 
 
 def fine_tune(

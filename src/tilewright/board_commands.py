@@ -85,7 +85,7 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
     board = get_board(options.board)
     config = dataclasses.replace(resolve(options), target=board.target)
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         compiled = api.compile(network.fixed, board.target, keep=False, progress=progress)
         made = compiled.program
         _check_memory(board, made)
@@ -113,7 +113,7 @@ def _build_vivado(board: VivadoBoard, options: argparse.Namespace) -> Outcome:
 
     config = dataclasses.replace(resolve(options), target=board.target)
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         made = api.compile(network.fixed, board.target, keep=False, progress=progress).program
         if board.pins:
             _check_memory(board, made)

@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         install = f"pip install 'tilewright[{extra}]'"
         return _fail(USER_ERROR, f"This needs {error.name}, which is missing: {install}", options)
-    except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "Interrupted", options)
+    except KeyboardInterrupt as interrupt:
+        kept = f"; {interrupt}" if str(interrupt) else ""
+        return _fail(INTERRUPTED, f"Interrupted{kept}", options)
     except BrokenPipeError:
         # The reader of standard output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,12 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     for name, function, parents in (
         ("check", commands.check, "model data"),
         ("compress", compress_command.compress, "model data compress quant target"),
-        ("quantize", commands.quantize, "model data quant target html"),
-        ("compile", commands.compile_model, "model data quant target"),
+        ("quantize", commands.quantize, "model data quant resume target html"),
+        ("compile", commands.compile_model, "model data quant resume target"),
         ("verilog", commands.verilog, "target"),
-        ("simulate", commands.simulate, "model data quant target simulate layer"),
-        ("report", report_commands.report, "model data quant target precision html"),
-        ("build", report_commands.build, "model data quant target board simulate precision html"),
+        ("simulate", commands.simulate, "model data quant resume target simulate layer"),
+        ("report", report_commands.report, "model data quant resume target precision html"),
+        (
+            "build",
+            report_commands.build,
+            "model data quant resume target board simulate precision html",
+        ),
         ("boards", board_commands.boards, ""),
         ("program", board_commands.program, "program"),
         ("run", board_runs.run, "run"),
@@ -119,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
 def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
-        *("common", "model", "data", "quant", "target", "simulate", "layer", "precision"),
-        *("board", "program", "run", "compress", "html"),
+        *("common", "model", "data", "quant", "resume", "target", "simulate", "layer"),
+        *("precision", "board", "program", "run", "compress", "html"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -160,6 +165,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--loss", type=float, metavar="X",
         help="... at a squared error of the outputs of X of their energy at most")  # fmt: skip
     add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
+    groups["resume"].add_argument("--resume", action="store_true",
+        help="go on with a calibration that was interrupted, from what it left in the output folder")  # fmt: skip
     add = groups["target"].add_argument
     add("--target", "-t", metavar="NAME", help="a named target; `tilewright targets` lists them")
     add = groups["board"].add_argument

@@ -93,7 +93,7 @@ def quantize(options: argparse.Namespace) -> Outcome:
         require_plotly()
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         profiles = []
         if network.calibration is not None:
             progress(0, 0, "compare float and fixed")
@@ -134,7 +134,7 @@ def compile_model(options: argparse.Namespace) -> Outcome:
 
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         compiled = api.compile(network.fixed, config.target, keep=False, progress=progress)
     program = compiled.program
     folder = output_folder(config, network.fixed.graph.name)
@@ -182,7 +182,7 @@ def simulate(options: argparse.Namespace) -> Outcome:
     if options.tile is not None and options.layer is None:
         raise TilewrightError("Option --tile needs --layer")
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         _check_layer(network.fixed, options.layer)
         compiled = api.compile(
             network.fixed, config.target, layer=options.layer, tile=options.tile, progress=progress

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from tilewright import api
 from tilewright.config import Config, dump_config
 from tilewright.data import Data
+from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
 from tilewright.planning import plan_weights
 from tilewright.progress import Progress
 from tilewright.quant.fixed import FixedGraph
-from tilewright.settings import load_graph, model_path, user_data
+from tilewright.settings import load_graph, model_path, output_folder, user_data
 from tilewright.usercode import is_python
 
 if TYPE_CHECKING:
@@ -35,8 +36,17 @@ class QuantizedNetwork:
     plan: Plan | None = None
 
 
-def quantized_network(config: Config, progress: Progress) -> QuantizedNetwork:
-    """The configured network, quantized: read from QONNX, or found on the calibration images."""
+CHECKPOINT = "calibration.npz"
+"""What an interrupted calibration leaves in the output folder."""
+
+
+def quantized_network(
+    config: Config, progress: Progress, *, resume: bool = False
+) -> QuantizedNetwork:
+    """The configured network, quantized: read from QONNX, or found on the calibration images.
+
+    `resume` goes on with a calibration that was interrupted (KeyboardInterrupt, whose text says how).
+    """
     path = model_path(config)
     fixed = None if is_python(path) else _readquantized_network(path)
     if fixed is not None:
@@ -46,11 +56,23 @@ def quantized_network(config: Config, progress: Progress) -> QuantizedNetwork:
     progress(0, 0, "import and compare with the original")
     graph = load_graph(config)
     data = user_data(config, graph).first(config.quant.images)
+    checkpoint = output_folder(config, graph.name) / CHECKPOINT
+    if resume and not checkpoint.exists():
+        raise TilewrightError(f"{checkpoint} does not exist: nothing to go on with, omit --resume")
     options = config.quant.options(config.target)
     plan = plan_weights(graph, data, config, progress)
     if plan is not None:
         options = plan.config
-    result = api.quantize(graph, data, config=options, progress=progress)
+    if not resume and checkpoint.exists():
+        checkpoint.unlink()
+    try:
+        result = api.quantize(graph, data, config=options, progress=progress, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        if not checkpoint.exists():
+            raise
+        raise KeyboardInterrupt(
+            f"{checkpoint} keeps what was done; the same command with --resume goes on"
+        ) from None
     return QuantizedNetwork(
         fixed=result.fixed, calibration=data, log=result.log, graph=graph, plan=plan
     )

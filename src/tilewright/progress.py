@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
 __all__ = ["Progress", "show_progress"]
@@ -24,7 +30,7 @@ INTERVAL = 5.0
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
     """Give a function that shows progress on standard error; nothing is shown if `quiet`.
 
-    A terminal gets a bar, anything else a line every few seconds.
+    A terminal gets a bar, anything else a line every few seconds; both say how much time is left.
     """
     console = Console(stderr=True)
     if quiet:
@@ -43,6 +49,8 @@ def _bar(console: Console) -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -53,13 +61,26 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 def _lines(console: Console) -> Progress:
     last = -INTERVAL
+    seen: tuple[int, int, float] = (0, 0, 0.0)
+    """Steps in all and done when a line last had them, and at what time."""
 
     def move(done: int, total: int, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last < INTERVAL:
+        nonlocal last, seen
+        now = time.monotonic()
+        if now - last < INTERVAL:
             return
-        last = time.monotonic()
-        count = f" ({done}/{total})" if total else ""
+        last = now
+        count = f" ({done}/{total}{_left(done, total, now, seen)})" if total else ""
+        seen = (total, done, now)
         console.print(f"{text[:60]}{count}", markup=False, highlight=False)
 
     return move
+
+
+def _left(done: int, total: int, now: float, seen: tuple[int, int, float]) -> str:
+    """Time left at the speed since the last line; empty without a line of the same work."""
+    known, before, since = seen
+    if known != total or done <= before:
+        return ""
+    seconds = round((now - since) * (total - done) / (done - before))
+    return f", {seconds // 60}:{seconds % 60:02d} left"

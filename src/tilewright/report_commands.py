@@ -43,7 +43,7 @@ def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
         require_plotly()
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
-        network = quantized_network(config, progress)
+        network = quantized_network(config, progress, resume=options.resume)
         fixed = network.fixed
         if network.calibration is None:
             raise TilewrightError("No images to compare on: give --calibration FILE")

@@ -9,6 +9,8 @@ from tilewright.compiler.lower import compile_network
 from tilewright.compiler.target import Target
 from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Output
 from tilewright.quant.config import QuantConfig
+from tilewright.quant.finetune import FineTuneConfig, fine_tune
+from tilewright.quant.mixed import Budget, plan_bits
 from tilewright.quant.quantize import quantize
 from tilewright.quant.reference import quantize_inputs, run_fixed
 from tilewright.sim.network import Job, compare_run, simulate_jobs
@@ -26,6 +28,8 @@ METHODS = {
     "learned": QuantConfig(acc_bits=32),
     "learned, 4 bits": QuantConfig(acc_bits=32, weight_bits=4),
 }
+TUNED = "mixed, learned, fine-tuned"
+"""Everything together: a budget for the bits, all of the default's methods, and labels."""
 CHAIN = "chain "
 """Prefix of runs of the network without its residual."""
 
@@ -65,15 +69,30 @@ def badly_scaled(residual):
     )
 
 
+def mixed_and_tuned(graph, images):
+    """Unsigned maps, bits by layer, a frac for each channel, learned rounding, then training."""
+    config = QuantConfig(acc_bits=32)
+    plan = plan_bits(graph, {"x": images}, Budget(average_bits=5), config)
+    fixed = quantize(graph, {"x": images}, plan.config).fixed
+    labels = np.arange(len(images))
+    tuned = fine_tune(fixed, [(images, labels)], FineTuneConfig(learning_rate=0.01, acc_bits=32))
+    return fixed, tuned.fixed
+
+
 @pytest.fixture(scope="module")
 def runs(builds, tmp_path_factory):
     """For every method: the fixed network, and one run of its program in the simulation."""
     images = np.random.default_rng(8).normal(size=(8, 3, 8, 8)).astype(np.float32)
     found = {}
     chains = {CHAIN + method: METHODS[method] for method in ("per-tensor", "per-channel")}
-    for method, config in (METHODS | chains).items():
-        graph = badly_scaled(None if method.startswith(CHAIN) else "stem")
-        fixed = quantize(graph, {"x": images}, config).fixed
+    networks = {
+        method: quantize(
+            badly_scaled(None if method.startswith(CHAIN) else "stem"), {"x": images}, config
+        ).fixed
+        for method, config in (METHODS | chains).items()
+    }
+    networks["untuned"], networks[TUNED] = mixed_and_tuned(badly_scaled("stem"), images)
+    for method, fixed in networks.items():
         inputs = quantize_inputs(fixed, {"x": images[:1]})
         values = {name: x[0] for name, x in run_fixed(fixed, inputs).items()}
         job = Job(program=compile_network(fixed, TARGET, keep=True), inputs=[{"x": inputs["x"][0]}])
@@ -86,7 +105,7 @@ def runs(builds, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, TUNED])
 def test_every_value_of_the_rtl_is_the_references(runs, method):
     _, job, values, run = runs[method]
     assert compare_run(job.program, run, values) == []
@@ -97,3 +116,14 @@ def test_a_frac_for_each_channel_costs_no_cycle(runs):
     assert all(len(set(layer.weight_frac.tolist())) == 1 for layer in tensor[0].layers)
     assert any(len(set(layer.weight_frac.tolist())) > 3 for layer in channel[0].layers)
     assert channel[3].cycles == tensor[3].cycles
+
+
+def test_the_network_of_all_methods_together_has_what_each_of_them_gives(runs):
+    before, after = runs["untuned"][0], runs[TUNED][0]
+    assert not after.formats["stem"].signed
+    assert after.formats["project"].signed
+    assert len({layer.weight_bits for layer in after.layers}) > 1
+    assert all(len(set(layer.weight_frac.tolist())) > 1 for layer in after.layers)
+    assert any(
+        (a.weight != b.weight).any() for a, b in zip(before.layers, after.layers, strict=True)
+    )
