@@ -22,6 +22,10 @@ __all__ = ["ChannelRange", "changed", "scale_channels"]
 _LARGEST = 6
 """Channels are scaled by 2**6 at most: with 8 bits, what is smaller hardly shows in the others."""
 
+_HEADROOM = 1
+"""Bits of the largest channel's range that a scaled channel's leaves free: other images than those
+of the calibration reach further, and what a channel may not exceed has been scaled with it."""
+
 DoubleArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -53,7 +57,8 @@ def scale_channels(
 ) -> tuple[Graph, dict[str, str]]:
     """`graph` with scaled channels, and for every changed tensor how many of them.
 
-    Channels that only depthwise convolutions read are scaled to the range of the group's largest:
+    Channels that only depthwise convolutions read are scaled to half the range of the group's largest
+    (the other half is for images that reach further):
     with a fractional length for each channel of the weights on both sides, the integer weights stay
     the same. Dense convolutions would lose in the weights of a channel what the channel wins.
     """
@@ -107,11 +112,12 @@ def _scalable(layer: Layer) -> bool:
 
 
 def _exponents(found: Collection[ChannelRange]) -> IntArray:
-    """Power of two for each channel, int64 [C], that takes its range to the largest channel's."""
+    """Power of two for each channel, int64 [C], that takes its range close to the largest channel's."""
     largest = np.max([np.maximum(np.abs(r.low), np.abs(r.high)) for r in found], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.floor(np.log2(largest.max() / largest))
-    return np.where(np.isfinite(room), np.minimum(room, _LARGEST), 0).astype(np.int64)
+    exponents = np.where(np.isfinite(room), np.clip(room - _HEADROOM, 0, _LARGEST), 0)
+    return exponents.astype(np.int64)
 
 
 def _multiply(layers: dict[str, Layer], name: str, exponents: IntArray) -> None:
