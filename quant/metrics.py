@@ -18,7 +18,7 @@ from tilewright.quant.fixed import FixedGraph
 from tilewright.quant.floats import walk_float
 from tilewright.quant.reference import quantize_inputs, run_fixed, walk_fixed
 
-__all__ = ["Accuracy", "LayerError", "accuracy", "compare", "sqnr_db"]
+__all__ = ["Accuracy", "LayerError", "accuracy", "compare", "right_share", "sqnr_db"]
 
 Array = npt.NDArray[np.generic]
 Progress = Callable[[int, int, str], None]
@@ -182,6 +182,36 @@ def accuracy(
         fixed_correct=fixed_correct,
         agreeing=agreeing,
     )
+
+
+def right_share(network: Graph | FixedGraph, inputs: Mapping[str, Array], labels: Array) -> float:
+    """Share of the labelled images that a float or a fixed network with one output gets right.
+
+    Parameters
+    ----------
+    inputs, labels : as for `accuracy`
+
+    Raises
+    ------
+    TilewrightError
+        If inputs or labels do not fit the network.
+    """
+    graph = network.graph if isinstance(network, FixedGraph) else network
+    count = check_data(graph, inputs, what="Test images")
+    tensor = _output_tensor(graph, None)
+    _check_labels(labels, count, math.prod(graph.shapes[tensor]))
+    size, right = _batch_size(graph), 0
+    for start in range(0, count, size):
+        raw = {name: array[start : start + size] for name, array in inputs.items()}
+        scores: Mapping[str, Array]
+        if isinstance(network, FixedGraph):
+            scores = run_fixed(network, quantize_inputs(network, raw), keep=[tensor])
+        else:
+            seen = {i.name: normalize(i, raw[i.name]) for i in graph.inputs}
+            scores = run_float(graph, seen, keep=[tensor])
+        answers = _answers(scores[tensor])
+        right += int(np.count_nonzero(answers == labels[start : start + size]))
+    return right / count
 
 
 def _answers(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -11,7 +11,14 @@ from typing import Any
 from rich.console import Console
 
 import tilewright
-from tilewright import board_commands, board_runs, commands, compress_command, report_commands
+from tilewright import (
+    board_commands,
+    board_runs,
+    commands,
+    compress_command,
+    report_commands,
+    sweep_command,
+)
 from tilewright.boards.host.errors import HostError
 from tilewright.compress.steps import KINDS
 from tilewright.console import Outcome
@@ -34,6 +41,8 @@ _EXTRAS = {
     "amaranth_boards": "boards",
     "serial": "host",
     "plotly": "report",
+    "optuna": "sweep",
+    "distributed": "sweep",
 }
 
 
@@ -108,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
             report_commands.build,
             "model data quant resume target board simulate precision html",
         ),
+        ("sweep", sweep_command.sweep, "model data sweep"),
         ("boards", board_commands.boards, ""),
         ("program", board_commands.program, "program"),
         ("run", board_runs.run, "run"),
@@ -125,7 +135,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "resume", "target", "simulate", "layer"),
-        *("precision", "board", "program", "run", "compress", "html"),
+        *("precision", "board", "program", "run", "compress", "html", "sweep"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -200,6 +210,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add = groups["precision"].add_argument
     add("--precision", type=int, nargs="*", default=(16, 8, 6, 4), metavar="BITS",
         help="compare static and dynamic precision at these widths (default 16 8 6 4)")  # fmt: skip
+    sweep_command.add_options(groups["sweep"])
     add = groups["compress"].add_argument
     for kind, text in KINDS.items():
         nargs: Any = {"huffman": 0, "ternary": "?"}.get(kind)
