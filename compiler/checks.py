@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tilewright.compiler.activations import resolve
 from tilewright.compiler.isa import BIAS_BITS
 from tilewright.compiler.layout import stored_offset
 from tilewright.compiler.target import Target
@@ -10,7 +11,7 @@ from tilewright.graph.ir import Pool
 from tilewright.quant.accumulator import accumulator_bound
 from tilewright.quant.fixed import FixedGraph, FixedLayer
 
-__all__ = ["check_network"]
+__all__ = ["check_network", "function_number"]
 
 MAX_PAD = 255
 MAX_WINDOW = 255
@@ -63,7 +64,33 @@ def _check_layer(fixed: FixedGraph, layer: FixedLayer, target: Target) -> None:
         )
     if layer.leaky is not None:
         _check_leaky(layer, target)
+    if function_number(layer, target) and not layer.output.signed:
+        raise TilewrightError(
+            f"Layer {layer.name!r}: a registered activation needs a signed output format; quantize "
+            "the network again"
+        )
     _check_accumulator(fixed, layer, target)
+
+
+def function_number(layer: FixedLayer, target: Target) -> int:
+    """Number of the layer's registered activation on the target, 0 without one.
+
+    Raises
+    ------
+    TilewrightError : the target does not have it.
+    """
+    function = layer.function
+    if function is None:
+        return 0
+    if function.name not in target.function_names:
+        known = ", ".join(target.function_names) or "none"
+        raise TilewrightError(
+            f"Layer {layer.name!r}: target {target.name!r} has no activation {function.name!r} (it "
+            f"has {known}); add it to the target's activations"
+        )
+    number = target.function_names.index(function.name)
+    resolve(target.activations[number])
+    return number + 1
 
 
 def _check_pool(name: str, pool: Pool) -> None:

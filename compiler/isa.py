@@ -144,6 +144,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("leaky", 1, "scale negative values by the slope"),
         Field("slope_multiplier", 8, "LeakyReLU"),
         Field("slope_shift", 5, "LeakyReLU"),
+        Field("function", 3, "registered activation, from 1 in the target's order; 0: none"),
+        Field("function_shift", 6, "right shift of its result, plus 15"),
         Field("src_lane", 8, "first column stored"),
         Field("dst_lane", 8, "lane of the memory word that it goes to"),
         Field("lanes", 8, "columns stored"),

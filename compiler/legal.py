@@ -29,6 +29,7 @@ _BOUNDS: dict[str, Callable[[Target], int]] = {
     "acc_depth": lambda target: target.acc_depth,
     "acc_depth - 1": lambda target: target.acc_depth - 1,
     "containers - 1": lambda target: len(target.weight_containers) - 1,
+    "target.activations": lambda target: target.function_count,
     "target.leaky": lambda target: int(target.leaky),
 }
 
@@ -114,6 +115,7 @@ RULES: tuple[Rule, ...] = (
     *_counts(53, Opcode.STORE, "row_beats", "win_rows", "win_cols"),
     Rule(code=56, opcode=Opcode.STORE, fields=("acc_base",), most="acc_depth - 1"),
     Rule(code=57, opcode=Opcode.STORE, fields=("leaky",), most="target.leaky"),
+    Rule(code=65, opcode=Opcode.STORE, fields=("function",), most="target.activations"),
     *_counts(58, Opcode.STORE, "lanes"),
     Rule(code=59, opcode=Opcode.STORE, fields=("src_lane", "lanes"), most="cols"),
     Rule(code=60, opcode=Opcode.STORE, fields=("dst_lane", "lanes"), most="rows"),

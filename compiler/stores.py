@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tilewright.compiler.checks import function_number
 from tilewright.compiler.geometry import PLAIN, Packing, Piece
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.layout import TensorLayout, stored_offset
 from tilewright.compiler.machine import Machine
 from tilewright.compiler.work import Area, LayerWork
+from tilewright.quant.numerics import store_shift
 
 __all__ = ["Fill", "store_instructions"]
 
@@ -186,6 +188,8 @@ def _emit(
         leaky=int(fixed.leaky is not None),
         slope_multiplier=fixed.leaky.multiplier if fixed.leaky else 0,
         slope_shift=fixed.leaky.shift if fixed.leaky else 1,
+        function=function_number(fixed, target),
+        function_shift=int(store_shift(fixed.function_shift)),
         src_lane=first - fill.column * target.cols,
         dst_lane=first - block * target.rows,
         lanes=last - first,

@@ -9,6 +9,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from tilewright.compiler.activations import MAX_FUNCTIONS, describe, function_latency
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
 from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
 from tilewright.errors import TilewrightError
@@ -69,6 +70,8 @@ class Target:
         the drain of the accumulators stops and goes on in three parts that do not see each other
         in the same cycle, weight rows wait in a buffer, and the post-processing has shorter stages
     leaky : whether the post-processing can do LeakyReLU
+    activations : names of registered activations that the post-processing can do, which become
+        "name:identity:cycles:cycles with edge registers"
     counters : whether there are counters for what units wait for and the bus moves; those of all
         cycles and of CALC's are always there
     clock_mhz : intended clock, for frame rates in reports
@@ -97,6 +100,7 @@ class Target:
     weights_per_multiplier: int = 1
     edge_registers: int = 0
     leaky: bool = True
+    activations: tuple[str, ...] = ()
     counters: bool = True
     clock_mhz: float = 100.0
 
@@ -129,6 +133,7 @@ class Target:
                 f"not {self.prefix!r}"
             )
         self._check_multiplier()
+        self._resolve_activations()
         if self.acc_bits < self.psum_bits:
             raise TilewrightError(
                 f"Target {self.name!r}: acc_bits must be at least {self.psum_bits} (a column's "
@@ -138,6 +143,16 @@ class Target:
             raise TilewrightError(
                 f"Target {self.name!r}: clock_mhz must be positive, not {self.clock_mhz!r}"
             )
+
+    def _resolve_activations(self) -> None:
+        resolved = tuple(describe(entry) for entry in self.activations)
+        names = [entry.partition(":")[0] for entry in resolved]
+        if len(set(names)) < len(names) or len(names) > MAX_FUNCTIONS:
+            raise TilewrightError(
+                f"Target {self.name!r}: activations must be at most {MAX_FUNCTIONS} different ones, "
+                f"not {', '.join(names)}"
+            )
+        object.__setattr__(self, "activations", resolved)
 
     def _check_multiplier(self) -> None:
         if self.multiplier not in _BLOCK_STAGES:
@@ -177,6 +192,16 @@ class Target:
                 f"and act_bits of at most 8 (an 18x18 multiplier), not {self.weight_bits} and "
                 f"{self.act_bits}; use weights_per_multiplier 1"
             )
+
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        """Names of the activations; STORE numbers them from 1."""
+        return tuple(entry.partition(":")[0] for entry in self.activations)
+
+    @property
+    def function_count(self) -> int:
+        """Number of activations."""
+        return len(self.activations)
 
     @property
     def columns_per_cell(self) -> int:
@@ -269,9 +294,10 @@ class Target:
     @property
     def postprocess_latency(self) -> int:
         """Cycles through the post-processing; the hardware keeps to it."""
+        function = function_latency(self.activations, short=self.edge_registers > 0)
         if self.edge_registers:
-            return 12 if self.leaky else 6
-        return 7 if self.leaky else 4
+            return (12 if self.leaky else 6) + function
+        return (7 if self.leaky else 4) + function
 
     @property
     def min_tile_period(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.errors import TilewrightError
+from tilewright.graph.functions import find_function
 from tilewright.graph.host_side import apply_host_ops, as_channels_first
 from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Pool
 
@@ -212,3 +213,6 @@ def _activation(activation: Activation, data: torch.Tensor) -> torch.Tensor:
             return data.clamp(activation.lo, activation.hi)
         case ActivationKind.LEAKY:
             return functional.leaky_relu(data, activation.slope)
+        case ActivationKind.FUNCTION:
+            result: torch.Tensor = find_function(activation.function).reference(data)
+            return result

@@ -166,6 +166,8 @@ def _fuse_max_pool(fusion: _Fusion, last: Layer) -> tuple[Layer, Layer] | None:
     if first is None or first.op is not Op.CONV or first.max_pool is not None:
         return None
     both = compose(first.activation, last.activation)
+    if both is not None and both.kind is ActivationKind.FUNCTION:
+        return None  # maxima do not commute with a function that may fall
     assert last.pool is not None
     if both is None or not _is_small(last.pool) or fusion.uses()[first.name] != 1:
         return None
@@ -182,6 +184,8 @@ def compose(first: Activation, second: Activation) -> Activation | None:
     kinds = (first.kind, second.kind)
     if ActivationKind.NONE in kinds:
         return second if first.kind is ActivationKind.NONE else first
+    if ActivationKind.FUNCTION in kinds:
+        return None
     if kinds == (ActivationKind.CLIP, ActivationKind.CLIP):
         lo, hi = (min(max(edge, second.lo), second.hi) for edge in (first.lo, first.hi))
         return Activation(kind=ActivationKind.CLIP, lo=lo, hi=hi) if lo < hi else None

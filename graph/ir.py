@@ -53,16 +53,19 @@ class ActivationKind(enum.Enum):
     """Clip to [lo, hi]: ReLU is [0, inf], ReLU6 is [0, 6]."""
     LEAKY = "leaky"
     """x for x >= 0, slope * x otherwise, 0 <= slope <= 1."""
+    FUNCTION = "function"
+    """A registered function of one value; see `tilewright.graph.functions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """An element-wise activation."""
+    """An element-wise activation; `function` names the registered one of kind FUNCTION."""
 
     kind: ActivationKind = ActivationKind.NONE
     lo: float = float("-inf")
     hi: float = float("inf")
     slope: float = 1.0
+    function: str = ""
 
     def __post_init__(self) -> None:
         if not self.lo < self.hi:

@@ -15,15 +15,15 @@ from tilewright.graph.lowering import Lowering, Value
 from tilewright.graph.maps import feature_map, is_natural, unpadded
 from tilewright.graph.onnx_file import open_model
 from tilewright.graph.onnx_model import Model, Node, prepare
-from tilewright.graph.onnx_ops import OPERATORS
+from tilewright.graph.onnx_ops import OPERATORS, registered_operator
 
 __all__ = ["Imported", "find_problems", "import_onnx"]
 
 _ADVICE = {
     "LRN": "retrain with BatchNormalization, or without it",
     "ConvTranspose": "use upsampling-free architectures",
-    "HardSwish": "train with ReLU6 instead",
-    "Gelu": "train with ReLU instead",
+    "HardSwish": "register it with tilewright.activation (docs/activations.md), or train with ReLU6",
+    "Gelu": "register it with tilewright.activation (docs/activations.md), or train with ReLU",
     "Erf": "this is a GELU; train with ReLU instead",
     "Shape": "export the model with fixed sizes",
     "If": "export the model with constant conditions",
@@ -151,7 +151,7 @@ def _input_map(
 
 
 def _lower_node(state: Lowering, node: Node) -> None:
-    operator = OPERATORS.get(node.op)
+    operator = registered_operator(node.op) or OPERATORS.get(node.op)
     if operator is None:
         advice = _ADVICE.get(node.op, "replace it by supported operators, or end the network there")
         state.note(node, Problem("the operator is not supported", advice))

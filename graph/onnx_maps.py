@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "clip",
     "concat",
     "dropout",
+    "function",
     "identity",
     "leaky_relu",
     "move",
@@ -99,6 +101,15 @@ def p_relu(state: Lowering, node: Node) -> None:
             "slope",
         )
     _leaky(state, node, float(slopes.reshape(-1)[0]), "slope")
+
+
+def function(name: str) -> Callable[[Lowering, Node], None]:
+    """How the operator of a registered function is lowered."""
+
+    def lower(state: Lowering, node: Node) -> None:
+        _activate(state, node, Activation(kind=ActivationKind.FUNCTION, function=name))
+
+    return lower
 
 
 def identity(state: Lowering, node: Node) -> None:

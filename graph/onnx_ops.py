@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tilewright.graph import onnx_maps, onnx_pool, onnx_weights
+from tilewright.graph import functions, onnx_maps, onnx_pool, onnx_weights
 from tilewright.graph.lowering import Lowering
 from tilewright.graph.onnx_model import Node
 
-__all__ = ["OPERATORS", "Operator"]
+__all__ = ["OPERATORS", "Operator", "registered_operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +74,11 @@ OPERATORS: dict[str, Operator] = {
     "Unsqueeze": _operator(onnx_maps.move, "axes"),
 }
 """By ONNX operator type (default domain)."""
+
+
+def registered_operator(name: str) -> Operator | None:
+    """How an operator is lowered for which a function is registered; it comes before OPERATORS."""
+    function = functions.for_operator(name)
+    if function is None:
+        return None
+    return Operator(onnx_maps.function(function.name), function.attributes)

@@ -98,7 +98,8 @@ def _kept(target: Target, opcode: Opcode, field: Field) -> range:
     if field.name in ("lo", "hi"):
         end = target.act_bits
     if (field.name in ("pack", "phase") and not target.packs) or (
-        field.name in ("slope_multiplier", "slope_shift") and not target.leaky
+        (field.name in ("slope_multiplier", "slope_shift") and not target.leaky)
+        or (field.name == "function_shift" and not target.activations)
     ):
         end = 0
     return range(min(first, end), end)

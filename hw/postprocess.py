@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from amaranth import Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tilewright.compiler.activations import resolve
 from tilewright.compiler.target import Target
+from tilewright.graph.functions import Function
 from tilewright.hw.hls import Datapath, Input, PipelineCore, schedule, trace
 from tilewright.quant import numerics
 from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS, SHIFT_MAX
@@ -28,7 +31,8 @@ def limits(target: Target) -> dict[str, int]:
     The compiler proves that accumulators with their bias fit in acc_bits. (What it takes from a bias
     for an unsigned output is out of proportion only to shifts that such an output cannot have.)
     """
-    saturated = LEAKY_BITS if target.leaky else target.act_bits
+    widths = [target.act_bits, *(resolve(entry).bits for entry in target.activations)]
+    saturated = max(widths + [LEAKY_BITS] * target.leaky)
     return {"left": min(saturated - 1, SHIFT_BIAS), "right": min(target.acc_bits, SHIFT_MAX)}
 
 
@@ -41,7 +45,8 @@ def parameter_layout(target: Target) -> data.StructLayout:
 def postprocess_datapath(target: Target) -> Datapath:
     """One lane of `numerics.finish`, traced for the target's widths.
 
-    All inputs but `acc` are held constant. Without `leaky`, its three inputs do not exist.
+    All inputs but `acc` are held constant. Without `leaky`, its three inputs do not exist, without
+    `activations` their two.
     """
     shifts = limits(target)
     held = {
@@ -56,12 +61,31 @@ def postprocess_datapath(target: Target) -> Datapath:
         held["leaky"] = Input(0, 1, constant=True)
         held["slope_multiplier"] = Input(0, 255, constant=True)
         held["slope_shift"] = Input(1, 31, constant=True)
+    functions = [resolve(entry) for entry in target.activations]
+    if functions:
+        held["function"] = Input(0, len(functions), constant=True)
+        held["function_shift"] = Input(0, SHIFT_BIAS + SHIFT_MAX, constant=True)
+    second = {
+        "left": min(target.act_bits - 1, SHIFT_BIAS),
+        "right": max((_result_bits(f) for f in functions), default=1),
+    }
     inputs = {"acc": Input.of(signed(target.acc_bits)), **held}
-    return trace(numerics.finish, inputs, left=shifts["left"], **slope)
+    return trace(
+        numerics.finish,
+        inputs,
+        left=shifts["left"],
+        functions=functions,
+        limits=second,
+        **slope,
+    )
+
+
+def _result_bits(function: Function) -> int:
+    return int(np.abs(function.table).max()).bit_length() + 1
 
 
 class PostProcess(wiring.Component):
-    """Bias, requantize, LeakyReLU, clip: one pixel of C lanes a cycle, after `latency` cycles.
+    """Bias, requantize, activation, clip: one pixel of C lanes a cycle, after `latency` cycles.
 
     When a result is not taken, the whole pipeline stands still, so that `i.ready` depends
     combinationally on `o.ready`. Everything but the streams must be constant from the first
@@ -81,6 +105,9 @@ class PostProcess(wiring.Component):
         Clip, both inclusive.
     leaky, slope_multiplier, slope_shift : ``In(1)``, ``In(8)``, ``In(5)``
         Only if the target has LeakyReLU; `slope_shift` is 1..31 where `leaky` is 1.
+    function, function_shift : ``In(range(activations + 1))``, ``In(6)``
+        Only if the target has registered activations; which one, and `numerics.store_shift` of what
+        its result is shifted by.
 
     Attributes
     ----------
@@ -102,6 +129,8 @@ class PostProcess(wiring.Component):
         self._shared = {"lo": signed(target.act_bits), "hi": signed(target.act_bits)}
         if target.leaky:
             self._shared |= _LEAKY_INPUTS
+        if target.activations:
+            self._shared |= {"function": range(target.function_count + 1), "function_shift": 6}
         accs = data.ArrayLayout(signed(target.acc_bits), target.cols)
         lanes = data.ArrayLayout(signed(target.act_bits), target.cols)
         super().__init__(

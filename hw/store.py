@@ -213,6 +213,11 @@ class StoreUnit(wiring.Component):
                 post.slope_multiplier.eq(job.slope_multiplier),
                 post.slope_shift.eq(job.slope_shift),
             ]
+        if target.activations:
+            m.d.comb += [
+                post.function.eq(job.function),
+                post.function_shift.eq(job.function_shift),
+            ]
         return buffer.o.valid & buffer.o.ready & buffer.o.p.tag[1]
 
     def _pooled(self, m: Module, pooling: Pooling, post: PostProcess) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tilewright.graph.functions import Function
 from tilewright.graph.ir import Conv, Op, Pool
 from tilewright.quant.accumulator import average_fraction, average_multipliers
 from tilewright.quant.fixed import FixedGraph, FixedLayer
@@ -92,7 +93,19 @@ def emulate_layer(
         value = quantize_real(value, scale, -limit, limit - 1)
         slope = layer.leaky.multiplier * 2.0**-layer.leaky.shift
         value = torch.where(value < 0, value * slope, value)
+    if layer.function is not None:
+        value = _apply(layer.function, value)
     return quantize_real(value, scale, layer.lo, layer.hi)
+
+
+def _apply(function: Function, value: torch.Tensor) -> torch.Tensor:
+    """What the fixed-point function gives, with the gradient of the float one."""
+    scale = 2.0**function.frac
+    least, table = 1 << (function.bits - 1), torch.from_numpy(function.table)
+    value = quantize_real(value, scale, -least, least - 1)
+    stored = table[(value.detach() * scale).to(torch.int64) + least].to(value.dtype) / scale
+    smooth = function.reference(value)
+    return smooth + (stored - smooth).detach()
 
 
 def _convolve(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tilewright.graph.functions import Function
 from tilewright.quant import numerics
 from tilewright.quant.accumulator import floor_
 from tilewright.quant.candidates import Candidate, Step
@@ -54,7 +55,7 @@ def requantizing_errors(
     squared : whether differences are squared
     """
     errors = np.zeros(len(fracs))
-    dtype = torch.float64 if layer.leaky else acc.dtype
+    dtype = torch.float64 if layer.leaky or layer.function else acc.dtype
     bias = torch.from_numpy(layer.bias).to(acc.dtype)
     unit = torch.from_numpy(np.ldexp(1.0, -layer.acc_frac)).to(acc.dtype)
     # Pixel by pixel, as convolutions leave them in memory (elsewhere this copies).
@@ -73,6 +74,8 @@ def requantizing_errors(
 def _store(layer: FixedLayer, real: torch.Tensor, form: QFormat) -> torch.Tensor:
     """Real values that are stored for the unrounded values `real`."""
     lo, hi = clip_range(layer.layer.activation, form)
+    if layer.function is not None:
+        real = _apply(layer.function, real)
     q = floor_((real * 2.0**form.frac).add_(0.5))
     if layer.leaky is not None:
         q = _leak(q, layer.leaky)
@@ -111,3 +114,9 @@ def feature_step(
         frac=frac,
         note=note,
     )
+
+
+def _apply(function: Function, real: torch.Tensor) -> torch.Tensor:
+    half, table = 1 << (function.bits - 1), torch.from_numpy(function.table)
+    q = floor_((real * 2.0**function.frac).add_(0.5)).clamp_(-half, half - 1)
+    return table[q.to(torch.int64) + half].to(real.dtype).mul_(2.0**-function.frac)

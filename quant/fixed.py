@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.graph.ir import Graph, Layer
+from tilewright.graph.functions import Function, find_function
+from tilewright.graph.ir import ActivationKind, Graph, Layer
 from tilewright.quant.formats import QFormat
 
 __all__ = ["FixedGraph", "FixedLayer", "Leaky"]
@@ -28,7 +29,8 @@ class FixedLayer:
     """Integers of one layer. docs/numerics.md gives the arithmetic; this holds its constants.
 
     acc[c] = sum(weight * x) * 2**main_shift[c] + bias[c] + sum(residual) * 2**residual_shift[c]
-    and then requantize by shift[c], clip to [lo, hi].
+    and then requantize by shift[c], apply the function and requantize by function_shift if there
+    is one, clip to [lo, hi].
 
     Attributes
     ----------
@@ -60,9 +62,26 @@ class FixedLayer:
         return self.layer.name
 
     @property
+    def function(self) -> Function | None:
+        """Registered function of the layer's activation."""
+        activation = self.layer.activation
+        function = activation.kind is ActivationKind.FUNCTION
+        return find_function(activation.function) if function else None
+
+    @property
     def shift(self) -> IntArray:
-        """Requantizing right shift of each output channel; negative shifts left."""
-        return self.acc_frac - self.output.frac
+        """Requantizing right shift of each output channel; negative shifts left.
+
+        It leads to the output's fractional length, or to that of the function.
+        """
+        function = self.function
+        return self.acc_frac - (self.output.frac if function is None else function.frac)
+
+    @property
+    def function_shift(self) -> int:
+        """Right shift of the function's result; 0 without one."""
+        function = self.function
+        return 0 if function is None else function.frac - self.output.frac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ describes the datapath that the hardware gets. docs/numerics.md states the rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ __all__ = [
     "LEAKY_BITS",
     "SHIFT_BIAS",
     "SHIFT_MAX",
+    "WIDEST",
+    "apply_functions",
     "clip",
     "finish",
     "leaky_relu",
+    "lookup",
     "maximum",
     "minimum",
     "pool_step",
@@ -37,6 +41,10 @@ SHIFT_MAX = 48
 """Largest right shift that is stored."""
 LEAKY_BITS = 18
 """Width to which a value is saturated before LeakyReLU's multiplication (one 18x18 multiplier)."""
+
+
+WIDEST = {"left": SHIFT_BIAS, "right": SHIFT_MAX}
+"""Limits of `prepare` that hold for every target."""
 
 
 def where(condition: Any, then: Any, otherwise: Any) -> Any:
@@ -60,6 +68,13 @@ def maximum(a: Any, b: Any) -> Any:
 def clip(value: Any, lo: Any, hi: Any) -> Any:
     """`value` limited to [lo, hi]."""
     return minimum(maximum(value, lo), hi)
+
+
+def lookup(table: Any, index: Any) -> Any:
+    """Entry of a table of constants; in hardware the index's range must lie within the table."""
+    if hasattr(index, "__fx_lookup__"):
+        return index.__fx_lookup__(table)
+    return np.asarray(table, np.int64)[index]
 
 
 def saturate(value: Any, bits: int) -> Any:
@@ -123,6 +138,26 @@ def pool_step(running: Any, value: Any, is_sum: Any) -> Any:
     return where(pool_takes(*given), pool_value(*given), running)
 
 
+def apply_functions(
+    value: Any, chosen: Any, biased_shift: Any, functions: Sequence[Any], limits: Mapping[str, int]
+) -> Any:
+    """What function number `chosen` (from 1) gives, requantized; `value` itself if it is 0.
+
+    Parameters
+    ----------
+    value : at the function's own fractional length; it is saturated to the function's bits
+    biased_shift : from there to the output's fractional length, as `store_shift` gives it
+    functions : `graph.functions.Function` each
+    limits : `left` and `right` of `prepare` for the second shift
+    """
+    result = value
+    for number, function in enumerate(functions, 1):
+        given = function.compute(saturate(value, function.bits))
+        result = where(chosen == number, given, result)
+    half, shift = prepare(0, biased_shift, **limits)
+    return where(chosen == 0, value, requantize(result, half, shift, limits["left"]))
+
+
 def finish(
     acc: Any,
     rounded_bias: Any,
@@ -132,12 +167,21 @@ def finish(
     leaky: Any,
     slope_multiplier: Any,
     slope_shift: Any,
+    function: Any = 0,
+    function_shift: Any = SHIFT_BIAS,
     *,
     left: int,
+    functions: Sequence[Any] = (),
+    limits: Mapping[str, int] = WIDEST,
 ) -> Any:
-    """From a (pooled) accumulator to the stored value, with what `prepare` gives."""
+    """From a (pooled) accumulator to the stored value, with what `prepare` gives.
+
+    A target's `functions` are numbered from 1; `limits` are those of `apply_functions`.
+    """
     value = requantize(acc, rounded_bias, shift, left)
     value = where(leaky, leaky_relu(value, slope_multiplier, slope_shift), value)
+    if functions:
+        value = apply_functions(value, function, function_shift, functions, limits)
     return clip(value, lo, hi)
 
 
@@ -150,8 +194,14 @@ def postprocess(
     leaky: Any,
     slope_multiplier: Any,
     slope_shift: Any,
+    function: Any = 0,
+    function_shift: Any = SHIFT_BIAS,
+    functions: Any = (),
 ) -> Any:
     """From a (pooled) accumulator to the stored value: bias, requantize, activation, saturation."""
     rounded_bias, shift = prepare(bias, biased_shift, left=SHIFT_BIAS, right=SHIFT_MAX)
     slope = (leaky, slope_multiplier, slope_shift)
-    return finish(acc, rounded_bias, shift, lo, hi, *slope, left=SHIFT_BIAS)
+    chosen = (function, function_shift)
+    return finish(
+        acc, rounded_bias, shift, lo, hi, *slope, *chosen, left=SHIFT_BIAS, functions=functions
+    )

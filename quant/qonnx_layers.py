@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from onnx import TensorProto
 
+from tilewright.graph.functions import Function
 from tilewright.graph.ir import Conv, Op, Pool
 from tilewright.quant.accumulator import accumulator_bound, average_fraction, average_multipliers
 from tilewright.quant.fixed import FixedLayer, IntArray
@@ -198,6 +200,8 @@ def _postprocess(graph: GraphBuilder, layer: FixedLayer, acc: Value) -> Value:
     target = graph.unique(f"{name}/quant") if clipped else name
     if layer.leaky is not None:
         acc = _leaky(graph, layer, acc)
+    if layer.function is not None:
+        acc = _function(graph, layer, layer.function, acc)
     stored = add_requantize(graph, acc, target, output)
     if not clipped:
         return stored
@@ -223,17 +227,7 @@ def _leaky(graph: GraphBuilder, layer: FixedLayer, acc: Value) -> Value:
     """LeakyReLU on the integer that was rounded and saturated to LEAKY_BITS, not yet rounded."""
     assert layer.leaky is not None
     name, frac = layer.name, layer.output.frac
-    acc = graph.widen(acc)
-    if (layer.shift < -SHIFT_BIAS).any():
-        # The hardware shifts no further left, and the value is then read at the output's frac.
-        gain = np.ldexp(1.0, np.minimum(0, layer.shift + SHIFT_BIAS)).reshape(-1, 1, 1)
-        acc = graph.apply("Mul", f"{name}/limited", acc, graph.real(f"{name}/gain", gain, acc))
-    half = graph.real(f"{name}/rounded/half", np.ldexp(0.5, -frac), acc)
-    raised = graph.apply("Add", f"{name}/rounded/raised", acc, half)
-    rounded = graph.quant(
-        raised, graph.unique(f"{name}/rounded"), LEAKY_BITS, np.ldexp(1.0, -frac), "FLOOR"
-    )
-    rounded = graph.widen(rounded)
+    rounded = _rounded(graph, layer, acc, LEAKY_BITS, frac)
     zero = graph.real(f"{name}/zero", 0.0, rounded)
     slope = graph.real(
         f"{name}/slope", np.ldexp(float(layer.leaky.multiplier), -layer.leaky.shift), rounded
@@ -242,3 +236,34 @@ def _leaky(graph: GraphBuilder, layer: FixedLayer, acc: Value) -> Value:
     negative = graph.apply("Min", f"{name}/negative", rounded, zero)
     scaled = graph.apply("Mul", f"{name}/scaled", negative, slope)
     return graph.apply("Add", f"{name}/leaky", positive, scaled.name)
+
+
+def _function(graph: GraphBuilder, layer: FixedLayer, function: Function, acc: Value) -> Value:
+    """A registered function: the entry of its table for the argument's integer."""
+    name = layer.name
+    rounded = _rounded(graph, layer, acc, function.bits, function.frac)
+    scale = graph.real(f"{name}/argument/scale", np.ldexp(1.0, function.frac), rounded)
+    integer = graph.apply("Mul", f"{name}/argument", rounded, scale)
+    least = graph.real(f"{name}/argument/least", float(1 << (function.bits - 1)), integer)
+    place = graph.apply("Add", f"{name}/place", integer, least)
+    index = Value(graph.unique(f"{name}/index"), place.shape, TensorProto.INT64)
+    graph.node("Cast", [place.name], index, to=TensorProto.INT64)
+    real = np.ldexp(function.table.astype(np.float64), -function.frac)
+    table = graph.constant(f"{name}/{function.name}/table", real)
+    result = Value(graph.unique(f"{name}/{function.name}"), acc.shape, TensorProto.DOUBLE)
+    return graph.node("Gather", [table, index.name], result, axis=0)
+
+
+def _rounded(graph: GraphBuilder, layer: FixedLayer, acc: Value, bits: int, frac: int) -> Value:
+    """The accumulator rounded at `frac` and saturated to `bits`, in double precision."""
+    name, acc = layer.name, graph.widen(acc)
+    if (layer.shift < -SHIFT_BIAS).any():
+        # The hardware shifts no further left, and the value is then read at the output's frac.
+        gain = np.ldexp(1.0, np.minimum(0, layer.shift + SHIFT_BIAS)).reshape(-1, 1, 1)
+        acc = graph.apply("Mul", f"{name}/limited", acc, graph.real(f"{name}/gain", gain, acc))
+    half = graph.real(f"{name}/rounded/half", np.ldexp(0.5, -frac), acc)
+    raised = graph.apply("Add", f"{name}/rounded/raised", acc, half)
+    rounded = graph.quant(
+        raised, graph.unique(f"{name}/rounded"), bits, np.ldexp(1.0, -frac), "FLOOR"
+    )
+    return graph.widen(rounded)

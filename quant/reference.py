@@ -68,13 +68,18 @@ def postprocess(layer: FixedLayer, acc: IntArray) -> tuple[IntArray, int]:
     slope = (False, 0, 1)
     if layer.leaky is not None:
         slope = (True, layer.leaky.multiplier, layer.leaky.shift)
+    functions = () if layer.function is None else (layer.function,)
+    chosen = (len(functions), int(numerics.store_shift(layer.function_shift)))
     result = np.empty_like(acc)
     saturated = 0
     step = max(1, _BLOCK // (acc.shape[1] * acc.shape[3]))
     for image, out in zip(acc, result, strict=True):
         for start in range(0, image.shape[1], step):
             part = np.s_[:, start : start + step]
-            wide = numerics.postprocess(image[part], bias, shift, -_WIDE, _WIDE, *slope)
+            limits = (-_WIDE, _WIDE)
+            wide = numerics.postprocess(
+                image[part], bias, shift, *limits, *slope, *chosen, functions=functions
+            )
             out[part] = numerics.clip(wide, layer.lo, layer.hi)
             saturated += _count_saturated(layer, wide)
     return result, saturated

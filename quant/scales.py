@@ -107,7 +107,7 @@ def _scalable(layer: Layer) -> bool:
     """Whether the layer's activation lets a positive factor through, but for an upper limit."""
     activation = layer.activation
     if activation.kind is not ActivationKind.CLIP:
-        return True
+        return activation.kind is not ActivationKind.FUNCTION
     return activation.lo in (0.0, -math.inf) and activation.hi > 0.0
 
 

@@ -203,6 +203,8 @@ class Search:
             return activation.lo < 0.0
         if activation.kind is ActivationKind.LEAKY and activation.slope != 1.0:
             return fix_slope(activation) is not None
+        if activation.kind is ActivationKind.FUNCTION:
+            return True
         return layer.conv is not None or any(self._formats[n].signed for n in layer.inputs)
 
     def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:

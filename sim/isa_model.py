@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler.activations import resolve
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
 from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.program import Program
@@ -89,6 +90,7 @@ class _Model:
     def __init__(self, program: Program) -> None:
         target = program.target
         self.target = target
+        self._functions = tuple(resolve(entry) for entry in target.activations)
         self.memory = np.zeros(program.memory_bytes, np.uint8)
         self.written = np.zeros(program.memory_bytes, bool)
         self.constant = len(program.image)
@@ -357,5 +359,8 @@ class _Model:
         bias = np.where(bias >> 47, bias - (1 << 48), bias)
         slope = (bool(f["leaky"]), f["slope_multiplier"], max(f["slope_shift"], 1))
         shift = records[:, 6].astype(np.int64)
-        result: IntArray = numerics.postprocess(pooled, bias, shift, f["lo"], f["hi"], *slope)
+        chosen = (f["function"], f["function_shift"])
+        result: IntArray = numerics.postprocess(
+            pooled, bias, shift, f["lo"], f["hi"], *slope, *chosen, functions=self._functions
+        )
         return result

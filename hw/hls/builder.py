@@ -70,7 +70,7 @@ class Builder:
             return self.const(lo)
         if signed_bits(lo, hi) > MAX_BITS:
             raise TilewrightError(
-                f"Traced function: a {op.value} has a result of {signed_bits(lo, hi)} bits, more than "
+                f"a {op.value} has a result of {signed_bits(lo, hi)} bits, more than "
                 f"{MAX_BITS}; declare narrower inputs or saturate before it"
             )
         constant = all(self.nodes[arg].constant for arg in args)

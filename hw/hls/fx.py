@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from amaranth import Shape
@@ -11,6 +14,7 @@ from amaranth import Shape
 from tilewright.errors import TilewrightError
 from tilewright.hw.hls.builder import MAX_BITS, Builder
 from tilewright.hw.hls.nodes import Datapath, Interval, Op
+from tilewright.quant import numerics
 
 __all__ = ["Fx", "Input", "trace"]
 
@@ -45,8 +49,8 @@ def trace(function: Callable[..., Any], inputs: Mapping[str, Any], /, **static: 
     Raises
     ------
     TilewrightError
-        If the function does what hardware of fixed shape cannot (branch on a value, divide, use
-        floats, shift by an amount that may be negative), naming the operation.
+        If the function does what hardware of fixed shape cannot (branch on a value, divide by one,
+        use floats, shift by an amount that may be negative), naming the line and the operation.
     """
     builder = Builder()
     symbols = {}
@@ -57,10 +61,37 @@ def trace(function: Callable[..., Any], inputs: Mapping[str, Any], /, **static: 
                 f"Traced function: input {name!r} has the empty range {bounds.lo}..{bounds.hi}"
             )
         symbols[name] = Fx(builder, builder.input(name, *bounds[:2], constant=bounds.constant))
-    result = function(**symbols, **static)
-    if not isinstance(result, Fx):
-        result = Fx(builder, builder.const(_integer(result)))
+    try:
+        result = function(**symbols, **static)
+        if not isinstance(result, Fx):
+            result = Fx(builder, builder.const(_integer(result)))
+    except (TilewrightError, TypeError, AttributeError) as error:
+        raise TilewrightError(f"Traced function: {_located(error, function)}") from error
     return builder.datapath(result.index)
+
+
+def _located(error: Exception, function: Callable[..., Any]) -> str:
+    """Reason behind the file, line and text of the innermost statement that is not ours."""
+    reason = str(error)
+    if not isinstance(error, TilewrightError):
+        reason = (
+            f"{reason} (only the arithmetic of docs/hls.md is known for values of the hardware)"
+        )
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in _OWN]
+    if frames:
+        place, line = f"{frames[-1].filename}:{frames[-1].lineno}", frames[-1].line
+        return f"{place}, `{line}`: {reason}"
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}: {reason}" if code else reason
+
+
+_OWN = {
+    __file__,
+    str(Path(__file__).with_name("builder.py")),
+    numerics.__file__,
+    functools.__file__,
+}
+"""Files whose lines say nothing about what the user wrote."""
 
 
 def _integer(value: Any) -> int:
@@ -68,7 +99,7 @@ def _integer(value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TilewrightError(
-            f"Traced function: {value!r} is used as a value; only integers and the function's "
+            f"{value!r} is used as a value; only integers and the function's "
             f"inputs are allowed, so scale constants to integers"
         ) from None
 
@@ -76,9 +107,9 @@ def _integer(value: Any) -> int:
 class Fx:
     """An integer that the hardware will compute; Python's arithmetic on it records operations.
 
-    Supported: + - * << >> (towards minus infinity), comparisons, unary - and abs(), & | between
-    conditions, and `tilewright.quant.numerics.where` instead of branches. The range of every
-    result is known, so nothing can overflow.
+    Supported: + - * << >> (towards minus infinity), // and % by constants, comparisons, unary - and
+    abs(), & | between conditions, and `tilewright.quant.numerics.where` instead of branches, `lookup`
+    instead of indexing. The range of every result is known, so nothing can overflow.
     """
 
     __slots__ = ("builder", "index")
@@ -135,12 +166,12 @@ class Fx:
         lo, hi = self.builder.nodes[self._lift(distance)].interval
         if lo < 0:
             raise TilewrightError(
-                f"Traced function: a shift distance can be {lo}, but must not be negative; add a "
+                f"a shift distance can be {lo}, but must not be negative; add a "
                 f"bias to it, as tilewright.quant.numerics.requantize does"
             )
         if op is Op.VSHL and hi > MAX_BITS:
             raise TilewrightError(
-                f"Traced function: a shift to the left by up to {hi} bits is more than {MAX_BITS}; "
+                f"a shift to the left by up to {hi} bits is more than {MAX_BITS}; "
                 f"declare a narrower distance or limit it with minimum"
             )
         return self._make(op, value, distance)
@@ -180,9 +211,7 @@ class Fx:
         index = self._lift(value)
         lo, hi = self.builder.nodes[index].interval
         if lo < 0 or hi > 1:
-            raise TilewrightError(
-                f"Traced function: & and | join conditions (0 or 1), not a value in {lo}..{hi}"
-            )
+            raise TilewrightError(f"& and | join conditions (0 or 1), not a value in {lo}..{hi}")
         return index
 
     def __and__(self, other: Any) -> Fx:
@@ -211,34 +240,69 @@ class Fx:
 
     def __bool__(self) -> bool:
         raise TilewrightError(
-            "Traced function: a Python branch (if, and, or, not, min, max, while) depends on a "
+            "a Python branch (if, and, or, not, min, max, while) depends on a "
             "value that only the hardware knows; use tilewright.quant.numerics.where, minimum or "
             "maximum, and & | between conditions"
         )
 
-    def _refuse(self, operation: str) -> Any:
-        raise TilewrightError(
-            f"Traced function: {operation} has no hardware here; multiply by a reciprocal and "
-            f"shift, or use where"
-        )
+    def __fx_lookup__(self, table: Sequence[Any]) -> Fx:
+        """Entry of a table of constants, selected bit by bit; called by numerics.lookup."""
+        make, (lo, hi) = self.builder.make, self.interval
+        if lo < 0 or hi >= len(table):
+            raise TilewrightError(
+                f"an index can be {lo}..{hi}, but the table has entries 0..{len(table) - 1}; limit "
+                f"the index with clip, or give the table more entries"
+            )
+        level = [self.builder.const(_integer(entry)) for entry in table[: hi + 1]]
+        for bit in range(hi.bit_length()):
+            odd = make(Op.BIT, self.index, value=bit)
+            pairs = zip(level[::2], [*level[1::2], level[-1]], strict=False)
+            level = [make(Op.SELECT, odd, second, first) for first, second in pairs]
+        return Fx(self.builder, level[0])
 
-    def __truediv__(self, other: Any) -> Any:
-        return self._refuse("division")
+    def __floordiv__(self, other: Any) -> Any:
+        """Quotient by a constant, exactly: a multiplication by its reciprocal and a shift.
 
-    __rtruediv__ = __floordiv__ = __rfloordiv__ = __truediv__
+        Granlund and Montgomery, "Division by Invariant Integers using Multiplication" (PLDI 1994),
+        theorem 4.2, on a dividend to which a multiple of the divisor is added if it can be negative.
+        """
+        if isinstance(other, Fx):
+            return self._refuse("division by a value", "multiply by a reciprocal from a table")
+        divisor, (lo, hi) = _integer(other), self.interval
+        if divisor <= 0:
+            return self._refuse(f"division by {divisor}", "divide by a positive constant")
+        raised = max(0, -(lo // divisor))
+        bits = (hi + raised * divisor).bit_length() + (divisor - 1).bit_length()
+        reciprocal = -(-(1 << bits) // divisor)
+        return ((self + raised * divisor) * reciprocal >> bits) - raised
 
     def __mod__(self, other: Any) -> Any:
-        return self._refuse("the remainder %")
+        return self - (self // other) * other
 
-    __rmod__ = __mod__
+    def _refuse(self, operation: str, instead: str) -> Any:
+        raise TilewrightError(f"{operation} has no hardware here; {instead}")
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._refuse("division into a float", "write // and scale to integers")
+
+    __rtruediv__ = __truediv__
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._refuse("division by a value", "multiply by a reciprocal from a table")
+
+    __rmod__ = __rfloordiv__
 
     def __pow__(self, other: Any) -> Any:
-        return self._refuse("the power **")
+        return self._refuse("the power **", "write out the multiplications")
 
     def __float__(self) -> Any:
-        return self._refuse("conversion to float")
+        return self._refuse("conversion to float", "scale to integers")
 
     def __index__(self) -> Any:
-        return self._refuse("use as an index")
+        return self._refuse(
+            "an index or a loop's bound that only the hardware knows",
+            "look tables up with tilewright.quant.numerics.lookup, and loop a constant number of "
+            "times",
+        )
 
     __int__ = __index__

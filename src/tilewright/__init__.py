@@ -1,5 +1,6 @@
 """Tilewright: fixed-point CNN accelerators for FPGAs, from a trained network to proven Verilog."""
 
+from tilewright.activations import activation
 from tilewright.api import compile, fine_tune, load, quantize, report, verilog
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
@@ -11,6 +12,7 @@ __all__ = [
     "Target",
     "TilewrightError",
     "__version__",
+    "activation",
     "compile",
     "fine_tune",
     "load",

@@ -125,7 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", commands.doctor, ""),
     ):
         doc = (function.__doc__ or "").strip().splitlines()[0]
-        chosen = [groups[part] for part in ("common", *parents.split())]
+        parts = ["common", *parents.split()]
+        if {"model", "target"} & set(parts):
+            parts.append("activations")
+        chosen = [groups[part] for part in parts]
         sub = subparsers.add_parser(name, help=doc, description=doc, parents=chosen)
         sub.set_defaults(run=function)
     return parser
@@ -135,7 +138,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "resume", "target", "simulate", "layer"),
-        *("precision", "board", "program", "run", "compress", "html", "sweep"),
+        *("precision", "board", "program", "run", "compress", "html", "sweep", "activations"),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -184,6 +187,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
         "(`tilewright boards` lists them), instead of Verilog and a simulation")  # fmt: skip
     add("--no-bitstream", action="store_true", help="... without the bitstream, which depends on "
         "the board alone")  # fmt: skip
+    groups["activations"].add_argument("--activations", metavar="FILE.py",
+        help="registers activations in Python HLS; the target has all of them")  # fmt: skip
     groups["html"].add_argument("--html", action="store_true",
         help="write the result as a web page too, with pictures (needs the extra `report`)")  # fmt: skip
     add = groups["program"].add_argument

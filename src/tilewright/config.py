@@ -18,6 +18,7 @@ from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError, nearest
 from tilewright.quant.config import OBJECTIVES, ROUNDINGS, QuantConfig
 from tilewright.quant.formats import MAX_BITS, MIN_BITS
+from tilewright.usercode import load_activations
 
 __all__ = [
     "CompressSection",
@@ -45,6 +46,7 @@ class ModelConfig:
     Attributes
     ----------
     path : an .onnx file, or file.py:attribute
+    activations : Python file that registers activations (docs/activations.md)
     calibration : .npy or .npz whose inputs are used to choose fractional lengths
     test : .npz with `inputs` and `labels`, for accuracy
     mean, scale : the network sees (raw - mean) * scale, per channel or one for all
@@ -52,6 +54,7 @@ class ModelConfig:
     """
 
     path: str | None = _option(path=True)
+    activations: str | None = _option(path=True)
     calibration: str | None = _option(path=True)
     test: str | None = _option(path=True)
     mean: tuple[float, ...] = _option((0.0,))
@@ -213,6 +216,9 @@ def load_config(path: Path | None) -> Config:
 def parse_config(table: Mapping[str, Any], path: Path) -> Config:
     """Configuration from parsed TOML; `path` is named in messages and anchors relative paths."""
     parts = dict(table)
+    model = parts.get("model")
+    if isinstance(model, Mapping) and isinstance(model.get("activations"), str):
+        load_activations(str((path.parent / model["activations"]).absolute()))
     target = parts.pop("target", {})
     if "target" in table:
         parts["target"] = _target(target, path)
@@ -234,7 +240,9 @@ def _target(table: Any, path: Path) -> Target:
         if key not in known:
             hint = nearest(key, {*known, "preset"})
             raise TilewrightError(f"{path}: unknown key target.{key}; {hint}")
-    for key in ("name", "prefix", "leaky", "counters", "clock_mhz"):
+    if values.get("activations") == []:
+        del values["activations"]
+    for key in ("name", "prefix", "leaky", "activations", "counters", "clock_mhz"):
         if key in values:
             hint = typing.get_type_hints(Target)[key]
             values[key] = _value(hint, values[key], {}, path, f"target.{key}")

@@ -15,7 +15,7 @@ from tilewright.data import Data, read_arrays, read_data
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
 from tilewright.quant.config import PAPER
-from tilewright.usercode import is_python, load_module
+from tilewright.usercode import is_python, load_activations, load_module
 
 __all__ = ["load_graph", "output_folder", "resolve", "test_data", "user_data"]
 
@@ -30,6 +30,8 @@ def resolve(options: argparse.Namespace) -> Config:
     TilewrightError
         If either is wrong.
     """
+    if getattr(options, "activations", None):
+        load_activations(options.activations)
     path = Path(options.config) if options.config else DEFAULT_CONFIG
     config = load_config(path if options.config or path.is_file() else None)
     given = {key: value for key, value in vars(options).items() if value is not None}
@@ -38,7 +40,7 @@ def resolve(options: argparse.Namespace) -> Config:
     if "bits" in given:
         given = {"weight_bits": given["bits"], "feature_bits": given["bits"], **given}
     sections = {
-        "model": {"path": "model", "calibration": "calibration", "test": "test", "mean": "mean",
+        "model": {"path": "model", "activations": "activations", "calibration": "calibration", "test": "test", "mean": "mean",
                   "scale": "scale", "input_shape": "input_shape"},
         "quant": {"weight_bits": "weight_bits", "feature_bits": "feature_bits",
                   "static": "static", "per_channel": "per_channel",
@@ -61,7 +63,15 @@ def resolve(options: argparse.Namespace) -> Config:
             raise TilewrightError(f"Option {flag} must be positive, not {given[option]}")
     if "target" in given:
         config = dataclasses.replace(config, target=get_target(given["target"]))
-    return config
+    return _with_activations(config)
+
+
+def _with_activations(config: Config) -> Config:
+    """The target given all activations of the user's file, unless it names some itself."""
+    if config.model.activations is None or config.target.activations:
+        return config
+    names = load_activations(config.model.activations)
+    return dataclasses.replace(config, target=dataclasses.replace(config.target, activations=names))
 
 
 def _plain(value: Any) -> Any:

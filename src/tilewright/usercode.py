@@ -1,4 +1,4 @@
-"""Find a PyTorch module that the user names as file.py:attribute."""
+"""Run the user's Python: a module named as file.py:attribute, or a file of activations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tilewright.errors import TilewrightError, nearest
 
-__all__ = ["is_python", "load_module"]
+__all__ = ["is_python", "load_activations", "load_module"]
 
 
 def is_python(spec: str) -> bool:
@@ -49,9 +49,36 @@ def load_module(spec: str) -> Any:
     return found.eval()
 
 
+def load_activations(path: str) -> tuple[str, ...]:
+    """Names of the activations that a Python file registers with `tilewright.activation`.
+
+    Importing runs the file, once in a process.
+
+    Raises
+    ------
+    TilewrightError
+        If it is missing, running it fails, or it registers nothing.
+    """
+    from tilewright.graph.functions import registered
+
+    key, before = str(Path(path).resolve()), registered()
+    if key not in _activations or not before.keys() >= set(_activations[key]):
+        _import(Path(path))
+        now = registered()
+        _activations[key] = tuple(name for name in now if now[name] is not before.get(name))
+    if not _activations[key]:
+        raise TilewrightError(
+            f"{path} registers no activation; decorate a function with tilewright.activation"
+        )
+    return _activations[key]
+
+
+_activations: dict[str, tuple[str, ...]] = {}
+
+
 def _import(path: Path) -> ModuleType:
     if not path.is_file():
-        raise TilewrightError(f"{path}: no such file; give FILE.py:ATTRIBUTE")
+        raise TilewrightError(f"{path}: no such file; name an existing Python file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -68,6 +95,8 @@ def _run(what: str, function: Any) -> Any:
     """Result of the user's code; whatever it raises is the user's to mend."""
     try:
         return function()
+    except TilewrightError:
+        raise
     except Exception as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:

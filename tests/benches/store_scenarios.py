@@ -134,6 +134,8 @@ def full_store_job(random: Random, target: Target, number: int) -> dict[str, int
         leaky=random.randrange(2) if target.leaky else 0,
         slope_multiplier=random.randrange(256),
         slope_shift=random.randint(1, 31),
+        function=0,
+        function_shift=random.randrange(64),
         wait_calc=random.choice((0, 1, 2)),
         signal_calc=random.randrange(2),
         signal_load=random.randrange(2),

@@ -255,11 +255,17 @@ def test_numpy_constants_are_integers():
         (lambda x: x if x < 3 else 4, "a Python branch"),
         (lambda x: max(x, 3), "a Python branch"),
         (lambda x: x * 0.5, "0.5 is used as a value"),
-        (lambda x: x // 2, "division has no hardware"),
-        (lambda x: x % 2, "the remainder % has no hardware"),
+        (lambda x: x / 2, "division into a float has no hardware"),
+        (lambda x: 100 // (x + 200), "division by a value has no hardware"),
+        (lambda x: x // -2, "division by -2 has no hardware"),
+        (lambda x: 7 % x, "division by a value has no hardware"),
+        (lambda x: np.sqrt(x), "test_hls.py:.*only the arithmetic of docs/hls.md"),
+        (lambda x: sum(range(x)), "a loop's bound that only the hardware knows"),
+        (lambda x: numerics.lookup([1, 2], x), r"an index can be -128\.\.127"),
+        (lambda x: 1.5, "1.5 is used as a value"),
         (lambda x: x**2, "the power \\*\\* has no hardware"),
         (lambda x: float(x), "conversion to float has no hardware"),
-        (lambda x: [1, 2][x], "use as an index has no hardware"),
+        (lambda x: [1, 2][x], "an index or a loop's bound"),
         (lambda x: 5 >> x, "a shift distance can be -128"),
         (lambda x: 1 << (x + 1000), "a shift to the left by up to 1127 bits"),
         (lambda x: x & 1, "& and | join conditions"),
@@ -269,6 +275,38 @@ def test_numpy_constants_are_integers():
 def test_what_hardware_cannot_do_is_said(function, message):
     with pytest.raises(TilewrightError, match=f"^Traced function: .*{message}"):
         trace(function, {"x": signed(8)})
+
+
+def unrolled(x):
+    while x > 0:
+        x = x - 1
+    return x
+
+
+def test_a_refusal_names_the_line_and_quotes_it():
+    line = unrolled.__code__.co_firstlineno + 1
+    wanted = f"^Traced function: .*test_hls.py:{line}, `while x > 0:`: a Python branch"
+    with pytest.raises(TilewrightError, match=wanted):
+        trace(unrolled, {"x": signed(8)})
+
+
+@pytest.mark.parametrize("divisor", [1, 2, 3, 6, 7, 25, 96])
+def test_division_by_a_constant_is_exact(divisor):
+    for bounds in ((-128, 127), (0, 255), (-5, -2)):
+        quotient = trace(lambda x: x // divisor, {"x": bounds})
+        rest = lower(trace(lambda x: x % divisor, {"x": bounds}))
+        for x in range(bounds[0], bounds[1] + 1):
+            assert quotient.evaluate(x=x) == x // divisor
+            assert rest.evaluate(x=x) == x % divisor
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 11, 64])
+def test_a_table_is_looked_up(size):
+    table = [(7 * i * i) % 83 - 40 for i in range(size)]
+    datapath = trace(lambda x: numerics.lookup(table, x), {"x": (0, size - 1)})
+    for form in (datapath, lower(datapath)):
+        assert [form.evaluate(x=x) for x in range(size)] == table
+    assert list(numerics.lookup(table, np.arange(size))) == table
 
 
 def test_evaluation_refuses_values_that_were_not_declared():

@@ -23,6 +23,7 @@ COUNTED_MODULO = {
     **dict.fromkeys(("acc_row_step", "acc_col_step", "win_row_step"), 7),
     **dict.fromkeys(("lo", "hi"), 8),
     **dict.fromkeys(("pack", "phase"), 0),  # the target cannot pack
+    "function_shift": 0,  # ... and has no registered activations
 }
 """Bits of fields of which the rest makes no difference."""
 
