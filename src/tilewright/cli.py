@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
             report_commands.build,
             "model data quant resume target board simulate precision html",
         ),
-        ("sweep", sweep_command.sweep, "model data sweep"),
+        ("sweep", sweep_command.sweep, "model data sweep html"),
         ("boards", board_commands.boards, ""),
         ("program", board_commands.program, "program"),
         ("run", board_runs.run, "run"),

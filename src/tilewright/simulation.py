@@ -79,6 +79,7 @@ def simulate(
     *,
     work_dir: str | os.PathLike[str],
     latency: int = LATENCY,
+    memory: MemoryConfig | None = None,
     simulator: str = "verilator",
     waves: bool = False,
     verilog_text: str | None = None,
@@ -92,6 +93,7 @@ def simulate(
     images : raw images [N, C, H, W], as for `quantize`
     work_dir : gets the simulation's log and, with `waves`, waves.vcd
     latency : cycles from a read's address to its first data, and from a write to its response
+    memory : the memory in every detail, instead of `latency`
     simulator : "verilator" or "icarus"
     verilog_text : the Verilog to run; generated from the program's target if not given
 
@@ -114,7 +116,7 @@ def simulate(
         program,
         [{name: array[i] for name, array in inputs.items()} for i in range(count)],
         work_dir=Path(work_dir),
-        memory=MemoryConfig(read_latency=latency, write_latency=latency),
+        memory=memory or MemoryConfig(read_latency=latency, write_latency=latency),
         waves=waves,
         progress=lambda done, total: report(done, total, "simulate"),
     )
@@ -127,7 +129,7 @@ def simulate(
         mismatches=[_compare(compiled, run, expected, i, written) for i, run in enumerate(runs)],
         written=written,
         compared=count * sum(int(mask.sum()) for mask in written.values()),
-        latency=latency,
+        latency=latency if memory is None else memory.read_latency,
     )
 
 

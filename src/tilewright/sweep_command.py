@@ -14,6 +14,7 @@ from tilewright.config import Config
 from tilewright.console import Outcome, print_lines, print_table
 from tilewright.data import Data
 from tilewright.errors import TilewrightError
+from tilewright.html.writing import require_plotly, write_page
 from tilewright.outputs import staging, to_json
 from tilewright.progress import show_progress
 from tilewright.settings import load_graph, model_path, output_folder, resolve, test_data, user_data
@@ -69,6 +70,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--points", type=int, metavar="N", help="most that a search tries (default 100)")
     add("--seed", type=int, metavar="N", help="of a search (default 0)")
+    add("--confirm", type=int, metavar="N", help="measure the N best designs instead of estimating "
+        "them: synthesis, placement where a board and nextpnr are there, simulation")  # fmt: skip
     add("--only", action="store_true",
         help="choose among the points asked for now, not among all that the study holds")  # fmt: skip
     add("--scheduler", metavar="ADDRESS", help="Dask's, tcp://host:port (default: local processes)")
@@ -89,9 +92,11 @@ def sweep(options: argparse.Namespace) -> Outcome:
     from tilewright.sweep.request import parse_request
     from tilewright.sweep.store import Store
 
+    if options.html:
+        require_plotly()
     config = resolve(options)
     request = parse_request(options, config)
-    _check(options)
+    _check(options, config)
     with show_progress(quiet=options.quiet) as progress:
         progress(0, 0, "import and compare with the original")
         graph = load_graph(config)
@@ -115,10 +120,17 @@ def sweep(options: argparse.Namespace) -> Outcome:
     result = {"output": str(folder), "study": str(store.path), **_result(found, request, source)}
     with staging(folder) as stage:
         (stage / "sweep.json").write_text(to_json(result), "utf-8")
-    return Outcome(0, result, lambda console: _print(console, result, request, folder))
+        if options.html:
+            write_page(stage / "sweep.html", result)
+    wrong = any(d.measured is not None and d.measured["mismatches"] for d in found.designs)
+    return Outcome(int(wrong), result, lambda console: _print(console, result, request, folder))
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, config: Config) -> None:
+    if config.model.activations is not None:
+        raise TilewrightError(
+            "A sweep does not know registered activations: leave out model.activations"
+        )
     if options.scheduler is not None and options.workers is not None:
         raise TilewrightError("Option --workers is not for --scheduler: a cluster has its workers")
     if options.workers is not None and options.workers < 0:
@@ -163,7 +175,8 @@ def _point(design: Design, config: Config) -> dict[str, Any]:
         "board": point.hardware.board,
         "target": dataclasses.asdict(point.hardware.target),
         **design.values,
-        "measured": list(design.measured),
+        "measured": None if design.measured is None else dict(design.measured),
+        "estimated": dict(design.estimated),
         "violations": dict(design.violations),
         "command": _command(design, config),
     }
@@ -189,8 +202,8 @@ def _command(design: Design, config: Config) -> str:
     words += ["--bus-bytes", str(target.bus_bytes)] if board is None else ["--board", board]
     words += ["--arrays", f"{target.rows}x{target.cols}", "--act-depth", str(target.act_depth)]
     words += ["--acc-depth", str(target.acc_depth), "--clock", f"{target.clock_mhz:g}"]
-    words += ["--weights-per-multiplier", str(target.weights_per_multiplier), "--only"]
-    return shlex.join(words)
+    words += ["--weights-per-multiplier", str(target.weights_per_multiplier)]
+    return shlex.join([*words, "--only", "--confirm", "1"])
 
 
 def _print(console: Console, result: dict[str, Any], request: Request, folder: Path) -> None:
@@ -219,9 +232,34 @@ def _print(console: Console, result: dict[str, Any], request: Request, folder: P
     lines = [
         f"{len(chosen)} of {len(result['points'])} points, {result['measured_now']} results new"
     ]
+    lines += _confirmed(result)
     if result["failed"]:
         lines.append(f"{len(result['failed'])} cannot run: {result['failed'][0]['error']}")
     print_lines(console, [*lines, f"Wrote {folder / 'sweep.json'}; the study is {result['study']}"])
+
+
+def _confirmed(result: dict[str, Any]) -> list[str]:
+    """Measured beside estimated, a line a design."""
+    from tilewright.sweep.pareto import OBJECTIVES
+
+    lines = []
+    for point in result["points"]:
+        if point["measured"] is None:
+            continue
+        parts = [
+            f"{OBJECTIVES[name].text(point[name])} {OBJECTIVES[name].title} "
+            f"({OBJECTIVES[name].text(was)} estimated)"
+            for name, was in point["estimated"].items()
+            if name in OBJECTIVES and was is not None
+        ]
+        if "fmax_mhz" in point["measured"]:
+            parts.append(f"routed at {point['fmax_mhz']:g} MHz")
+        wrong = point["measured"]["mismatches"]
+        parts.append(f"{wrong:,} VALUES DIFFER" if wrong else "RTL equal to the reference")
+        lines.append(f"Measured {point['name']}: {', '.join(parts)}")
+        if "unplaced" in point["measured"]:
+            lines.append(f"  not placed: {point['measured']['unplaced']}")
+    return lines
 
 
 def _order(point: dict[str, Any], request: Request) -> float:

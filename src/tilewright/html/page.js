@@ -22,3 +22,34 @@ window.addEventListener("afterprint", () => {
   paint(template());
   closed.forEach((part) => { part.open = false; });
 });
+// Commands to copy: a button, or a click on a point. A page opened from disk may have no clipboard.
+const status = document.getElementById("status");
+const say = (text) => {
+  status.textContent = text;
+  setTimeout(() => { status.textContent = ""; }, 4000);
+};
+const copyOld = (text) => {
+  const field = document.createElement("textarea");
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
+};
+const copy = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied");
+  } catch {
+    say(copyOld(text) ? "Copied" : "Your browser does not allow copying: mark the command instead");
+  }
+};
+document.querySelectorAll("button.copy").forEach((button) => {
+  button.addEventListener("click", () => copy(button.dataset.text));
+});
+pictures.forEach((place) => {
+  place.on("plotly_click", ({ points }) => {
+    if (typeof points[0].customdata === "string") copy(points[0].customdata);
+  });
+});

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tilewright.html.parts import Section, table_html
+from tilewright.html.parts import Section, copies_html, table_html
 
 __all__ = ["page_text"]
 
@@ -35,6 +35,7 @@ style-src 'unsafe-inline'; img-src data: blob:">
 <main>
 {sections}
 </main>
+<div id="status" role="status"></div>
 <script>
 {library}
 </script>
@@ -91,7 +92,8 @@ def _section_html(section: Section) -> str:
     )
     table = table_html(section.table)
     if section.figure is None:
-        return f'{head}<div class="table">{table}</div>\n</section>'
+        copies = copies_html(section.copies)
+        return f'{head}<div class="table">{table}</div>\n{copies}</section>'
     return (
         f'{head}<div class="picture" id="{section.key}-picture" role="img" '
         f'aria-labelledby="{section.key}-title"></div>\n'

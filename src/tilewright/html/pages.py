@@ -7,6 +7,7 @@ from typing import Any
 
 from tilewright.html.layers import cycles_section, error_section, layers_section
 from tilewright.html.page import page_text
+from tilewright.html.pareto import confirmed_section, front_section, pareto_sections
 from tilewright.html.parts import Section
 from tilewright.html.ranges import ranges_section
 from tilewright.html.roofline import roofline_section
@@ -57,4 +58,31 @@ def _report_facts(result: Result) -> dict[str, str]:
     return facts
 
 
-PAGES: dict[str, Callable[[Result], str]] = {"quantize": quantize_page, "report": report_page}
+def sweep_page(result: Result) -> str:
+    """The page of `tilewright sweep`."""
+    points, front = result["points"], result["front"]
+    sections: list[Section | None] = [
+        *pareto_sections(points, front, result["objectives"]),
+        front_section(points, front),
+        confirmed_section(points),
+    ]
+    facts = {
+        "Objectives": ", ".join(result["objectives"]),
+        "Points": f"{len(points):,}, {len(front):,} of them on the front",
+    }
+    limits = {name: value for name, value in result["constraints"].items() if value is not None}
+    if limits:
+        facts["Constraints"] = ", ".join(f"{name} {value}" for name, value in limits.items())
+    if result["float_accuracy"] is not None:
+        facts["Float accuracy"] = f"{result['float_accuracy']:.2%} on {result['images']:,} images"
+    if result["failed"]:
+        facts["Cannot run"] = f"{len(result['failed']):,} points"
+    title = f"{result['name']}: design space"
+    return page_text(title, facts, [s for s in sections if s is not None])
+
+
+PAGES: dict[str, Callable[[Result], str]] = {
+    "quantize": quantize_page,
+    "report": report_page,
+    "sweep": sweep_page,
+}

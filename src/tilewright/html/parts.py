@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Section", "Table", "format_name", "label", "number", "table_html"]
+__all__ = [
+    "Copy",
+    "Section",
+    "Table",
+    "copies_html",
+    "format_name",
+    "label",
+    "number",
+    "table_html",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +27,14 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A text that the reader can copy with a button, and what it is."""
+
+    title: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One part of a page.
@@ -26,7 +43,9 @@ class Section:
     ----------
     key : HTML id, unique in the page
     text : what the picture shows and how to read it
-    figure : a `plotly.graph_objects.Figure`; None where a table is all
+    figure : a `plotly.graph_objects.Figure`; None where a table is all. Where a point's `customdata`
+        is a text, a click copies it
+    copies : texts under the table
     """
 
     key: str
@@ -34,6 +53,7 @@ class Section:
     text: str
     table: Table
     figure: Any = None
+    copies: tuple[Copy, ...] = ()
 
 
 def label(name: str) -> str:
@@ -49,6 +69,17 @@ def number(value: float | None, form: str = ",", factor: float = 1) -> str:
 def format_name(bits: int, frac: int) -> str:
     """A format as `Qm.n`: n bits behind the binary point, m before it, any sign's bit among them."""
     return f"Q{bits - frac}.{frac}"
+
+
+def copies_html(copies: Sequence[Copy]) -> str:
+    """A button for each text, and the text; nothing for none."""
+    entries = "\n".join(
+        f'<li><button type="button" class="copy" data-text="{html.escape(copy.text)}" '
+        f'aria-label="Copy the command of {html.escape(copy.title)}">Copy</button> '
+        f"{html.escape(copy.title)}<br><code>{html.escape(copy.text)}</code></li>"
+        for copy in copies
+    )
+    return f'<ul class="copies">\n{entries}\n</ul>' if copies else ""
 
 
 def table_html(table: Table) -> str:

@@ -145,6 +145,34 @@ class Evaluator:
             for point in points
         ]
 
+    def confirmed(self, points: Sequence[Point]) -> list[Result]:
+        """What synthesis, placement and simulation say of each point; all of them can run."""
+        from tilewright.sweep.confirm import confirm
+
+        settings = self.settings(dict.fromkeys(point.setting for point in points))
+        keys = [
+            digest(
+                "confirm",
+                self._cycles_key(settings[point.setting], point.hardware),
+                code_digest("boards", "boards.memory", "hw", "hw.hls", "hw.multipliers", "sim"),
+                point.hardware.target.clock_mhz,
+            )
+            for point in points
+        ]
+        unknown = [i for i, key in enumerate(keys) if self._store.get(key) is None]
+        images = self._source.test or self._source.calibration
+        calls = [
+            (self._network(points[i].setting), points[i].hardware, images.first(1), self._latency)
+            for i in unknown
+        ]
+        if calls:
+            self._progress(0, len(calls), "synthesize, place, simulate")
+            for done, (number, found) in enumerate(self.engine.run(confirm, calls), 1):
+                self._store.put(keys[unknown[number]], found)
+                self.measured += 1
+                self._progress(done, len(calls), "synthesize, place, simulate")
+        return [self._known(key) for key in keys]
+
     def _count(self, unknown: Mapping[str, Point]) -> None:
         """Cycles of the points not known yet; those of one hardware go together."""
         groups: dict[str, list[str]] = {}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tilewright.boards.registry import get_board
 from tilewright.errors import TilewrightError
 from tilewright.sweep.evaluate import Evaluator
-from tilewright.sweep.pareto import OBJECTIVES, front
+from tilewright.sweep.pareto import OBJECTIVES, front, rank
 from tilewright.sweep.request import Constraints, Request
 from tilewright.sweep.resources import capacity, estimate
 from tilewright.sweep.space import Point
 from tilewright.sweep.store import Store
 
-__all__ = ["Design", "Found", "assess", "describe", "explore", "select"]
+__all__ = ["Design", "Found", "assess", "describe", "explore", "replace_estimates", "select"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,16 @@ class Design:
         layer's bits, `layer_bits`; None where unknown
     error : why it cannot run; None if it can
     violations : constraints that it does not meet, and by which share each is exceeded
-    measured : names of values that were measured instead of estimated
+    measured : what was measured instead, and replaces values; None if nothing was
+    estimated : what stood in their place
     """
 
     point: Point
     values: Mapping[str, Any]
     error: str | None = None
     violations: Mapping[str, float] = field(default_factory=dict)
-    measured: tuple[str, ...] = ()
+    measured: Mapping[str, Any] | None = None
+    estimated: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return describe(self.point)
@@ -92,11 +94,42 @@ def explore(request: Request, evaluator: Evaluator, store: Store) -> Found:
         assess(point, result, baseline, request.constraints)
         for point, result in zip(points, results, strict=True)
     ]
+    chosen = select(designs, request)
+    if request.confirm:
+        _confirm(designs, chosen, request, evaluator)
+        chosen = select(designs, request)
     return Found(
         designs=tuple(designs),
-        front=tuple(select(designs, request)),
+        front=tuple(chosen),
         float_accuracy=baseline,
         measured=evaluator.measured,
+    )
+
+
+def _confirm(
+    designs: list[Design], chosen: Sequence[int], request: Request, evaluator: Evaluator
+) -> None:
+    """Measure the most balanced of the chosen designs, and put that in the place of their estimates."""
+    order = rank([designs[i].values for i in chosen], request.objectives)
+    best = [chosen[i] for i in order[: request.confirm]]
+    found = evaluator.confirmed([designs[i].point for i in best])
+    for number, measured in zip(best, found, strict=True):
+        designs[number] = replace_estimates(designs[number], measured, request.constraints)
+
+
+def replace_estimates(
+    design: Design, measured: Mapping[str, Any], constraints: Constraints
+) -> Design:
+    """A design with what was measured in the place of its estimates."""
+    replaced = {name: design.values[name] for name in measured if name in design.values}
+    values = {**design.values, **{name: measured[name] for name in replaced}}
+    values["fps"] = values["clock_mhz"] * 1e6 / values["cycles"]
+    return replace(
+        design,
+        values=values,
+        violations=_violations(values, constraints),
+        measured=measured,
+        estimated=replaced,
     )
 
 

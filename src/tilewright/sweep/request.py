@@ -51,6 +51,7 @@ class Request:
     search : "grid" (all points), "nsga2" or "tpe" (Optuna)
     points : most points that a search tries
     seed : of the search
+    confirm : how many of the best points are measured instead of estimated
     only : choose among the points asked for, not among all that the study holds
     """
 
@@ -60,6 +61,7 @@ class Request:
     search: str
     points: int
     seed: int
+    confirm: int
     only: bool
 
 
@@ -78,8 +80,10 @@ def parse_request(options: argparse.Namespace, config: Config) -> Request:
         raise TilewrightError("Option --bus-bytes is not for --board: a board has one bus")
     if options.fits is not None:
         capacity(get_board(options.fits))
-    if options.points is not None and options.points < 1:
-        raise TilewrightError(f"Option --points must be positive, not {options.points}")
+    for option in ("points", "confirm"):
+        found = getattr(options, option)
+        if found is not None and found < 1:
+            raise TilewrightError(f"Option --{option} must be positive, not {found}")
     for option in ("max_loss", "min_fps"):
         found = getattr(options, option)
         if found is not None and not found >= 0:
@@ -102,6 +106,7 @@ def parse_request(options: argparse.Namespace, config: Config) -> Request:
         search=options.search,
         points=options.points or _DEFAULT_POINTS,
         seed=options.seed or 0,
+        confirm=options.confirm or 0,
         only=options.only,
     )
 

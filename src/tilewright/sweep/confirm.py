@@ -1,0 +1,84 @@
+"""Measuring what is else estimated: synthesis, placement and the simulation of one design."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from typing import Any
+
+from tilewright.boards.board import Board
+from tilewright.boards.registry import get_board
+from tilewright.boards.tools import check_tools
+from tilewright.compiler.lower import compile_network
+from tilewright.compiler.target import Target
+from tilewright.data import Data
+from tilewright.errors import TilewrightError
+from tilewright.quant.fixed import FixedGraph
+from tilewright.sim.memory import MemoryConfig
+from tilewright.simulation import Compiled, cache_folder, simulate
+from tilewright.sweep.measure import timing
+from tilewright.sweep.resources import NAMES, load_model
+from tilewright.sweep.space import Hardware
+from tilewright.sweep.synthesis import FAMILIES, synthesize, total
+
+__all__ = ["confirm"]
+
+
+def confirm(network: FixedGraph, hardware: Hardware, images: Data, latency: int) -> dict[str, Any]:
+    """Measure a design.
+
+    Parameters
+    ----------
+    images : of which the first is simulated
+    latency : of the memory where there is no board
+
+    Returns
+    -------
+    dict
+        `cycles` of the RTL and `mismatches` against the integer reference; LUTs, flip-flops, multiplier
+        blocks and block RAMs of Yosys, if the family is known; `fmax_mhz` of nextpnr where there is a
+        board and the tools are installed, or `unplaced`, why not.
+    """
+    target = hardware.target
+    found = _simulated(network, hardware, images, latency)
+    if target.multiplier in FAMILIES:
+        counts = total(synthesize(target, target.multiplier, cache_folder()))
+        rest = load_model()["boards"].get(hardware.board, {})
+        found |= {name: counts[what] + rest.get(what, 0) for name, what in NAMES.items()}
+    if hardware.board is not None:
+        found |= _placed(get_board(hardware.board), target)
+    return found
+
+
+def _simulated(
+    network: FixedGraph, hardware: Hardware, images: Data, latency: int
+) -> dict[str, Any]:
+    """The whole network in RTL, with the memory that the cycle model counts on."""
+    program = compile_network(network, hardware.target, keep=False)
+    memory = timing(hardware.board, latency)
+    with tempfile.TemporaryDirectory() as folder:
+        run = simulate(
+            Compiled(fixed=network, program=program),
+            images.first(1).inputs,
+            work_dir=folder,
+            memory=MemoryConfig(
+                read_latency=memory.latency,
+                write_latency=memory.write_latency,
+                outstanding=memory.outstanding,
+                shared=memory.shared,
+            ),
+        )
+    wrong = sum(m.count for found in run.mismatches for m in found)
+    return {"cycles": run.runs[0].cycles, "mismatches": wrong}
+
+
+def _placed(board: Board, target: Target) -> dict[str, Any]:
+    """The clock that the board's whole design reaches."""
+    from tilewright.boards.flow import build_bitstream
+
+    try:
+        check_tools(board.family)
+        made = build_bitstream(dataclasses.replace(board, target=target), cache_folder())
+    except TilewrightError as error:
+        return {"unplaced": str(error)}
+    return {"fmax_mhz": made.route.fmax_mhz}
