@@ -12,8 +12,9 @@ export OMP_NUM_THREADS ?= 1
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
 
+# A file's tests share a worker, and with it what they compile. Files are taken in our own order.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata, resources, util
 from pathlib import Path
@@ -188,10 +189,28 @@ def compile_verilog(
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
     folder = build_dir.resolve() / f"{simulator}-{key}"
     if not folder.is_dir():
-        settings = [content[:2], waves, main is None, commands[-1]]
+        # The run-time library is compiled alike whatever the level of a design's own code.
+        flags = [flag for flag in commands[-1] if not flag.startswith("OPT_FAST")]
+        settings = [content[:2], waves, main is None, flags]
         runtime_key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
-        _compile(all_sources, commands, folder, runtime_key)
+        with _claim(folder):
+            if not folder.is_dir():
+                _compile(all_sources, commands, folder, runtime_key)
     return SimBuild(simulator=simulator, binary=folder / "simulation", top=top, waves=waves)
+
+
+def _claim(folder: Path) -> AbstractContextManager[object]:
+    """Lock `folder`: who wants the same build waits for it instead of making it too."""
+    from filelock import FileLock  # of the extra `sim`, which the command line starts without
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder.with_name(f".{folder.name}.lock")).acquire()
+    except OSError as error:
+        raise TilewrightError(
+            f"the simulation cannot be built in {folder.parent}: {error.strerror}; "
+            "choose a build directory that can be written"
+        ) from None
 
 
 def _compile(
@@ -202,14 +221,7 @@ def _compile(
     The objects of Verilator's own run-time library, most of the time of a small build, are the
     same for all builds of one `runtime_key` and are kept beside `folder` too.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".compiling-", dir=folder.parent))
-    except OSError as error:
-        raise TilewrightError(
-            f"the simulation cannot be built in {folder.parent}: {error.strerror}; "
-            "choose a build directory that can be written"
-        ) from None
+    scratch = Path(tempfile.mkdtemp(prefix=".compiling-", dir=folder.parent))
     try:
         for source in sources:
             (scratch / source.name).write_text(source.text)
@@ -224,11 +236,7 @@ def _compile(
         if not (scratch / "simulation").is_file():
             raise SimulationError(f"{commands[0][0]} left no simulation; it said:\n{log[-2000:]}")
         shutil.rmtree(scratch / "objects", ignore_errors=True)
-        try:
-            scratch.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was faster with the same content
-                raise
+        scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

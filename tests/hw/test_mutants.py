@@ -91,10 +91,11 @@ def faults(verilog: str, build_dir: Path, work_dir: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def check(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+def check(
+    simulations: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[str]]:
     need("verilator")
-    folder = tmp_path_factory.mktemp("mutants")
-    return lambda verilog: faults(verilog, folder / "build", folder / "work")
+    return lambda verilog: faults(verilog, simulations, tmp_path_factory.mktemp("mutant"))
 
 
 @pytest.mark.slow

@@ -13,16 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def builds(request, tmp_path_factory):
-    """Compiled simulations by target; kept between test runs where pytest keeps its cache."""
-    cache = getattr(request.config, "cache", None)
-    folder = cache.mkdir("simulations") if cache else tmp_path_factory.mktemp("simulations")
+def builds(simulations):
+    """Compiled simulations by target."""
     made = {}
 
     def build(target):
         if target.fingerprint not in made:
             made[target.fingerprint] = build_simulation(
-                generate_verilog(target), target, Path(folder), memory_bytes=16 << 20
+                generate_verilog(target), target, simulations, memory_bytes=16 << 20
             )
         return made[target.fingerprint]
 

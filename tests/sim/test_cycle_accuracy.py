@@ -14,8 +14,6 @@ from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, simulate_jobs
 from tilewright.sim.random_layers import random_inputs, random_layer
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 SMALL: dict[str, Any] = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
 SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)

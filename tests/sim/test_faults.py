@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from simulators import need
-from targets import TINY
+from targets import TINY, need
 
 from tilewright.compiler.diagnosis import describe_fault
 from tilewright.compiler.faults import fault_fields
@@ -31,19 +30,15 @@ from tilewright.sim.network import Job, RunResult, compare_run, simulate_jobs
 from tilewright.sim.random_layers import random_inputs, random_layer
 from tilewright.sim.runner import SimBuild, SimulationError, build_simulation
 
-# One worker builds and runs everything here: the build is needed once.
-pytestmark = pytest.mark.xdist_group("faults")
-
 SEED = 1
 """A convolution of several tiles."""
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> SimBuild:
+def build(simulations: Path) -> SimBuild:
     need("verilator")
-    folder = tmp_path_factory.mktemp("simulations")
     return build_simulation(
-        generate_verilog(TINY), TINY, folder, memory_bytes=1 << 16, optimise=False
+        generate_verilog(TINY), TINY, simulations, memory_bytes=1 << 16, optimise=False
     )
 
 

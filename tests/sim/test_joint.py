@@ -10,8 +10,6 @@ from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import random_inputs, random_layer
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 FOUR = Target(rows=4, cols=4, act_depth=512, acc_depth=64, burst_beats=16)
 LATENCY = 30
 

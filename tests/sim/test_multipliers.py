@@ -17,8 +17,6 @@ from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import fix_randomly, random_inputs, random_network
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 BASE = Target(rows=4, cols=4, bus_bytes=4, act_depth=512, acc_depth=64, burst_beats=16)
 ECP5 = dataclasses.replace(BASE, multiplier="ecp5", multiplier_stages=4)
 PAIRS = dataclasses.replace(ECP5, cols=8, weight_bits=4, weights_per_multiplier=2)

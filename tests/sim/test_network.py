@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulators import need
+from targets import need
 from toy import TARGET, toy_expected, toy_input, toy_program, toy_verilog
 
 from tilewright.errors import TilewrightError
@@ -19,16 +19,11 @@ from tilewright.sim.runner import SimBuild, SimulationError, build_simulation
 MEMORY = 1 << 20
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("simulations")
-
-
 @pytest.fixture(scope="session", params=["verilator", "icarus"])
-def build(request: pytest.FixtureRequest, cache: Path) -> SimBuild:
+def build(request: pytest.FixtureRequest, simulations: Path) -> SimBuild:
     need(request.param)
     return build_simulation(
-        toy_verilog(), TARGET, cache, simulator=request.param, memory_bytes=MEMORY
+        toy_verilog(), TARGET, simulations, simulator=request.param, memory_bytes=MEMORY
     )
 
 
@@ -123,9 +118,11 @@ def test_the_toy_without_fault_breaks_no_rule(build: SimBuild, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("fault", UNKNOWNS)
-def test_unknown_signals_end_the_simulation(cache: Path, tmp_path: Path, fault: int) -> None:
+def test_unknown_signals_end_the_simulation(simulations: Path, tmp_path: Path, fault: int) -> None:
     need("icarus")
-    build = build_simulation(toy_verilog(), TARGET, cache, simulator="icarus", memory_bytes=MEMORY)
+    build = build_simulation(
+        toy_verilog(), TARGET, simulations, simulator="icarus", memory_bytes=MEMORY
+    )
     with pytest.raises(SimulationError, match=UNKNOWNS[fault]):
         run_fault(build, fault, tmp_path)
 
@@ -165,19 +162,19 @@ def test_memory_is_poisoned_where_nobody_wrote(build: SimBuild, tmp_path: Path) 
     assert (run.tensors["extra"] == 0x77).all()
 
 
-def test_waveform_is_written(cache: Path, tmp_path: Path) -> None:
+def test_waveform_is_written(simulations: Path, tmp_path: Path) -> None:
     need("icarus")
     build = build_simulation(
-        toy_verilog(), TARGET, cache, simulator="icarus", waves=True, memory_bytes=1 << 14
+        toy_verilog(), TARGET, simulations, simulator="icarus", waves=True, memory_bytes=1 << 14
     )
     (run,) = simulate(build, toy_program(), [toy_input()], work_dir=tmp_path, waves=True)
     assert run.waves is not None and run.waves.stat().st_size > 1000
 
 
 @pytest.mark.slow
-def test_waveform_is_written_by_verilator(cache: Path, tmp_path: Path) -> None:
+def test_waveform_is_written_by_verilator(simulations: Path, tmp_path: Path) -> None:
     need("verilator")
-    build = build_simulation(toy_verilog(), TARGET, cache, waves=True, memory_bytes=1 << 14)
+    build = build_simulation(toy_verilog(), TARGET, simulations, waves=True, memory_bytes=1 << 14)
     (run,) = simulate(build, toy_program(), [toy_input()], work_dir=tmp_path, waves=True)
     assert run.waves is not None and run.waves.read_text().count("$scope") > 2
     log = build.binary.with_name("build.log").read_text()
@@ -198,11 +195,11 @@ def test_program_of_another_target_is_refused(build: SimBuild, tmp_path: Path) -
         simulate(build, other, [toy_input()], work_dir=tmp_path)
 
 
-def test_hardware_of_another_target_is_refused(cache: Path, tmp_path: Path) -> None:
+def test_hardware_of_another_target_is_refused(simulations: Path, tmp_path: Path) -> None:
     need("icarus")
     other = dataclasses.replace(TARGET, acc_depth=128)
     build = build_simulation(
-        toy_verilog(other), TARGET, cache, simulator="icarus", memory_bytes=MEMORY
+        toy_verilog(other), TARGET, simulations, simulator="icarus", memory_bytes=MEMORY
     )
     with pytest.raises(SimulationError, match="the accelerator has acc_depth = 128; compile it"):
         simulate(build, toy_program(), [toy_input()], work_dir=tmp_path)
@@ -215,11 +212,11 @@ def test_program_larger_than_memory_is_refused(build: SimBuild, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("bus", [1, 2, 4, 16, 32])
-def test_every_bus_width_works(cache: Path, tmp_path: Path, bus: int) -> None:
+def test_every_bus_width_works(simulations: Path, tmp_path: Path, bus: int) -> None:
     need("icarus")
     target = dataclasses.replace(TARGET, bus_bytes=bus)
     build = build_simulation(
-        toy_verilog(target), target, cache, simulator="icarus", memory_bytes=MEMORY
+        toy_verilog(target), target, simulations, simulator="icarus", memory_bytes=MEMORY
     )
     program, inputs = toy_program((4, 8, 8), target=target), toy_input((4, 8, 8))
     (run,) = simulate(build, program, [inputs], work_dir=tmp_path)

@@ -13,8 +13,6 @@ from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import fix_randomly, random_depthwise, random_inputs
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 FOUR = Target(rows=4, cols=4, act_depth=512, acc_depth=64, burst_beats=16)
 EIGHT = Target(rows=8, cols=8, act_depth=512, acc_depth=128, burst_beats=16, bus_bytes=4)
 LATENCY = 30

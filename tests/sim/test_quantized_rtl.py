@@ -15,8 +15,6 @@ from tilewright.quant.quantize import quantize
 from tilewright.quant.reference import quantize_inputs, run_fixed
 from tilewright.sim.network import Job, compare_run, simulate_jobs
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 # The target of test_rtl.py, whose build is then there already.
 TARGET = Target(rows=4, cols=4, act_depth=512, acc_depth=64, burst_beats=16)
 RELU6 = Activation(kind=ActivationKind.CLIP, lo=0.0, hi=6.0)

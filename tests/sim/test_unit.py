@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulators import need
+from targets import need
 
 from tilewright.hw.gearbox import Gearbox
 from tilewright.sim.runner import SimulationError
@@ -14,12 +14,15 @@ from tilewright.sim.unit import run_bench
 
 
 @pytest.mark.parametrize("simulator", [pytest.param("verilator", marks=pytest.mark.slow), "icarus"])
-def test_component_passes_under_random_back_pressure(simulator: str, tmp_path: Path) -> None:
+def test_component_passes_under_random_back_pressure(
+    simulator: str, simulations: Path, tmp_path: Path
+) -> None:
     need(simulator)
     ran = run_bench(
         Gearbox(24, (10,)),
         "bench_gearbox",
         work_dir=tmp_path,
+        build_dir=simulations,
         simulator=simulator,
         parameters={"in_width": 24, "out_width": 10, "seed": 3},
         testcase="words_are_cut_from_beats.*",

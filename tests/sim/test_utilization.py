@@ -12,8 +12,6 @@ from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate_jobs
 from tilewright.sim.random_layers import fix_randomly, random_inputs
 
-pytestmark = pytest.mark.xdist_group("rtl")
-
 SHAPE = (64, 28, 28)
 
 
