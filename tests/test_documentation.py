@@ -8,9 +8,11 @@ only for one of the REASONS.
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -23,7 +25,10 @@ from tilewright import cli
 from tilewright.graph import functions
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["docs/hls.md", "docs/activations.md"]
+PAGES = [
+    f"docs/{name}"
+    for name in re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+]
 REASONS = {"needs a board", "takes minutes", "installs packages"}
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^>\n]*) -->\n+)?"
@@ -64,6 +69,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("documentation")
 
 
+@pytest.fixture(scope="module")
+def names() -> dict[str, object]:
+    """What Python blocks have defined."""
+    return {"__name__": "__main__"}
+
+
 @pytest.fixture(autouse=True)
 def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A page's imports and registered activations do not reach the next one."""
@@ -93,8 +104,7 @@ def run_commands(block: Block) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says(page: str) -> None:
-    names: dict[str, object] = {"__name__": "__main__"}
+def test_a_page_does_what_it_says(page: str, names: dict[str, object]) -> None:
     for block in blocks(page):
         if block.title:
             Path(block.title).write_text(block.text, "utf-8")
@@ -115,3 +125,15 @@ def test_a_page_does_what_it_says(page: str) -> None:
 def test_what_is_not_run_says_why() -> None:
     skipped = {b.place: b.reason for page in PAGES for b in blocks(page) if b.reason is not None}
     assert set(skipped.values()) <= REASONS, skipped
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed (the extra `docs`)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for page in PAGES:
+        assert (tmp_path / Path(page).with_suffix(".html").name).is_file()

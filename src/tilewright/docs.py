@@ -1,14 +1,16 @@
-"""Write docs/isa.md and docs/registers.md from their definitions: `python -m tilewright.docs DIR`."""
+"""Write the generated pages of docs/ from their definitions: `python -m tilewright.docs DIR`."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tilewright.compiler import isa, legal
 from tilewright.compiler.registers import ACTIVITY, REGISTERS, Unit
+from tilewright.docs_reference import operators_page, troubleshooting_page
 from tilewright.quant import numerics
 
 __all__ = ["PAGES", "isa_page", "registers_page"]
@@ -65,7 +67,12 @@ def _rules() -> str:
     return "\n".join(["| reason | opcode | rule |", "| --- | --- | --- |", *rows])
 
 
-PAGES = {"isa.md": isa_page, "registers.md": registers_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "isa.md": isa_page,
+    "operators.md": lambda: f"{_GENERATED}\n\n{operators_page()}",
+    "registers.md": registers_page,
+    "troubleshooting.md": lambda: f"{_GENERATED}\n\n{troubleshooting_page()}",
+}
 """Generated pages of docs/ by file name."""
 
 _FAULTS = """
