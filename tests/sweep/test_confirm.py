@@ -24,7 +24,7 @@ def measured(monkeypatch):
     monkeypatch.setattr(confirm_module, "synthesize", synthesize)
     monkeypatch.setattr(confirm_module, "check_tools", missing)
     monkeypatch.setattr(
-        confirm_module, "_simulated", lambda *given: {"cycles": 5000, "mismatches": 0}
+        confirm_module, "simulated", lambda *given: {"cycles": 5000, "mismatches": 0}
     )
     return asked
 

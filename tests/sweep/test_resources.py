@@ -1,5 +1,7 @@
 """The resource model: what it counts, and that it follows the designs it was fitted to."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from tilewright.boards.registry import BOARDS
 from tilewright.compiler.target import Target
 from tilewright.sweep.features import TERMS, features, memory
-from tilewright.sweep.resources import capacity, estimate, load_model
+from tilewright.sweep.resources import capacity, estimate, load_model, predict
 from tilewright.sweep.space import Hardware
 from tilewright.sweep.synthesis import UNITS
 
@@ -69,3 +71,26 @@ def test_a_board_has_room_for_its_own_accelerator():
         found = estimate(Hardware(board=name, target=board.target))
         for what, most in capacity(board).items():
             assert (found.get(what) or 0) <= most
+
+
+def test_the_model_gives_what_was_recorded_and_designs_it_was_not_fitted_to_are_near():
+    record = json.loads((RESULTS / "resources.json").read_text("utf-8"))
+    units = load_model()["families"]["ecp5"]["units"]
+    for design in record["designs"]:
+        target = Target(multiplier="ecp5", **design["parameters"])
+        found = predict(target, units)
+        assert {what: round(count) for what, count in found.items()} == design["predicted"]
+    for error in record["errors"]["tested"].values():
+        assert error["median"] <= 0.05 and error["worst"] <= 0.15
+
+
+def test_the_clock_model_was_fitted_to_the_routed_designs_and_falls_with_the_array():
+    board = BOARDS["ulx3s-85f"]
+    clocks = [
+        estimate(Hardware(board=board.name, target=replace(board.target, rows=n, cols=n)))[
+            "fmax_mhz"
+        ]
+        for n in (2, 4, 8)
+    ]
+    assert clocks == sorted(clocks, key=lambda mhz: -(mhz or 0))
+    assert all(mhz is not None and 50 < mhz < 100 for mhz in clocks)

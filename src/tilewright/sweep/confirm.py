@@ -21,7 +21,7 @@ from tilewright.sweep.resources import NAMES, load_model
 from tilewright.sweep.space import Hardware
 from tilewright.sweep.synthesis import FAMILIES, synthesize, total
 
-__all__ = ["confirm"]
+__all__ = ["confirm", "simulated"]
 
 
 def confirm(network: FixedGraph, hardware: Hardware, images: Data, latency: int) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def confirm(network: FixedGraph, hardware: Hardware, images: Data, latency: int)
         board and the tools are installed, or `unplaced`, why not.
     """
     target = hardware.target
-    found = _simulated(network, hardware, images, latency)
+    found = simulated(network, hardware, images, latency)
     if target.multiplier in FAMILIES:
         counts = total(synthesize(target, target.multiplier, cache_folder()))
         rest = load_model()["boards"].get(hardware.board, {})
@@ -50,7 +50,7 @@ def confirm(network: FixedGraph, hardware: Hardware, images: Data, latency: int)
     return found
 
 
-def _simulated(
+def simulated(
     network: FixedGraph, hardware: Hardware, images: Data, latency: int
 ) -> dict[str, Any]:
     """The whole network in RTL, with the memory that the cycle model counts on."""

@@ -162,7 +162,7 @@ class Evaluator:
         unknown = [i for i, key in enumerate(keys) if self._store.get(key) is None]
         images = self._source.test or self._source.calibration
         calls = [
-            (self._network(points[i].setting), points[i].hardware, images.first(1), self._latency)
+            (self.network(points[i].setting), points[i].hardware, images.first(1), self._latency)
             for i in unknown
         ]
         if calls:
@@ -197,11 +197,11 @@ class Evaluator:
     def _call(self, points: Sequence[Point]) -> tuple[Any, ...]:
         """Arguments of `measure_cycles`."""
         order = list(dict.fromkeys(point.setting for point in points))
-        networks = [self._network(setting) for setting in order]
+        networks = [self.network(setting) for setting in order]
         jobs = [(order.index(point.setting), point.hardware) for point in points]
         return networks, jobs, self._latency
 
-    def _network(self, setting: Setting) -> Future:
+    def network(self, setting: Setting) -> Future:
         """The setting's quantized network, on the workers."""
         key = self._setting_key(setting)
         if key not in self._networks:

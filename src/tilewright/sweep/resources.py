@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -20,7 +21,7 @@ from tilewright.errors import TilewrightError
 from tilewright.sweep.features import features
 from tilewright.sweep.space import Hardware
 
-__all__ = ["NAMES", "capacity", "estimate", "load_model", "predict"]
+__all__ = ["NAMES", "capacity", "clock_features", "estimate", "load_model", "predict"]
 
 NAMES = {"luts": "lut", "ffs": "ff", "dsps": "dsp", "brams": "bram"}
 """What sweeps call what synthesis counts."""
@@ -62,7 +63,25 @@ def estimate(hardware: Hardware) -> dict[str, int | float | None]:
     counts: dict[str, int | float | None] = {
         name: round(found[what] + rest.get(what, 0)) for name, what in NAMES.items()
     }
-    return {**counts, "fmax_mhz": None}
+    period = sum(
+        value * feature
+        for value, feature in zip(
+            _clock_model()["period_ns"], clock_features(target.rows, target.cols), strict=True
+        )
+    )
+    return {**counts, "fmax_mhz": round(1000 / period, 1)}
+
+
+@functools.cache
+def _clock_model() -> Model:
+    text = (resources.files("tilewright.sweep") / "clock.json").read_text("utf-8")
+    found: Model = json.loads(text)
+    return found
+
+
+def clock_features(rows: int, cols: int) -> tuple[float, float]:
+    """What the period grows with: a constant, and the doublings of the array's cells."""
+    return 1.0, math.log2(rows * cols)
 
 
 def capacity(board: Board) -> dict[str, int]:
