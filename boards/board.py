@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tilewright.boards.clocks import Pll, find_pll
+from tilewright.boards.clocks import CHIP_LAG, Pll, find_pll
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.memory.sdram_timing import SdramTiming
 from tilewright.compiler.target import Target
@@ -118,6 +118,8 @@ class Board:
         )
         self._check(self.seeds, "seeds", self.seeds, "one number at least")
         find_pll(self.family, self.input_mhz, self.target.clock_mhz)
+        if self.memory.chip is not None:
+            self.memory.chip.at(self.target.clock_mhz).read_latency(CHIP_LAG)
 
     def _check(self, good: object, what: str, found: object, allowed: str) -> None:
         if not good:

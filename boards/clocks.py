@@ -12,7 +12,10 @@ from amaranth.lib.cdc import ResetSynchronizer
 
 from tilewright.errors import TilewrightError
 
-__all__ = ["ClockGenerator", "Pll", "find_pll"]
+__all__ = ["CHIP_LAG", "ClockGenerator", "Pll", "find_pll"]
+
+CHIP_LAG = 0.25
+"""Share of a cycle by which the clock of a memory chip lags, see ClockGenerator."""
 
 _EXACT = 1e-6
 

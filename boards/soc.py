@@ -19,10 +19,11 @@ from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from tilewright.boards.board import Board, Memory
-from tilewright.boards.clocks import ClockGenerator
+from tilewright.boards.clocks import CHIP_LAG, ClockGenerator
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link import HostLink
 from tilewright.boards.memory.arbiter import BusArbiter
+from tilewright.boards.memory.beat_arbiter import BeatBusArbiter
 from tilewright.boards.memory.block_memory import BlockMemory
 from tilewright.boards.memory.sdram import SdramController, sdram_pins
 from tilewright.boards.memory.spram import Spram
@@ -92,7 +93,8 @@ class BoardCore(wiring.Component):
         width = self._board.target.bus_bytes
         m.submodules.accelerator = accelerator = Accelerator(self._board.target)
         m.submodules.link = link = HostLink(self._identity)
-        m.submodules.arbiter = arbiter = BusArbiter(width)
+        bursts = self._board.target.bursts
+        m.submodules.arbiter = arbiter = (BusArbiter if bursts else BeatBusArbiter)(width)
         m.submodules.memory = memory = _memory(self._board)
         if self._board.memory.chip is not None:
             _connect_flat(m, self, "sdram", memory.pins)
@@ -111,13 +113,13 @@ class BoardCore(wiring.Component):
     def _status(self, m: Module, irq: Signal) -> Any:
         """The LEDs; a byte from the host keeps its LED on for long enough to be seen."""
         count = Signal(round(self._board.target.clock_mhz * 1e6).bit_length())
-        heard = Signal(len(count) - 3)
+        heard = Signal(2)
         m.d.sync += count.eq(count + 1)
         with m.If(~self.rx):
-            m.d.sync += heard.eq(~0)
-        with m.Elif(heard.any()):
-            m.d.sync += heard.eq(heard - 1)
-        return Cat(count[-1], heard[-1], irq)
+            m.d.sync += heard.eq(3)
+        with m.Elif(count[:-3].all()):  # some ten times a second
+            m.d.sync += heard.eq(heard >> 1)
+        return Cat(count[-1], heard[0], irq)
 
 
 def _memory_ports(board: Settings) -> dict[str, Any]:
@@ -130,10 +132,9 @@ def _memory(board: Settings) -> Any:
     memory, width = board.memory, board.target.bus_bytes
     if memory.chip is not None:
         timing = memory.chip.at(board.target.clock_mhz)
-        # In I/O registers; the chip answers to a clock edge within the cycle, not at its end.
-        return SdramController(timing, width, read_latency=timing.cas + 1)
+        return SdramController(timing, width, read_latency=timing.read_latency(CHIP_LAG))
     if memory.kind == "spram":
-        return Spram(width)
+        return Spram(width, bursts=board.target.bursts)
     return BlockMemory(memory.size, width)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from tilewright.compiler.events import Condition, Kernel, Process
@@ -17,6 +18,8 @@ __all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
 
 FIFO_LATENCY = 4
 """From a beat on the bus to the reader's consumer: a buffered FIFO between two registers."""
+BEAT_LATENCY = 1
+"""The same of a target without bursts: one register."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,8 @@ class MemoryTiming:
 class Channel:
     """The read channels: round-robin over the readers, data in the order of the requests."""
 
-    def __init__(self, kernel: Kernel, timing: MemoryTiming) -> None:
-        self._kernel, self._timing = kernel, timing
+    def __init__(self, kernel: Kernel, timing: MemoryTiming, *, bursts: bool = True) -> None:
+        self._kernel, self._timing, self._bursts = kernel, timing, bursts
         self.readers: list[Reader] = []
         self.wake = Condition(kernel)
         self.free = 0
@@ -72,11 +75,14 @@ class Channel:
             self.free = start + length
             self.beats += length
             self._last_beats.append(self.free - 1)
-            reader.arrives(start + FIFO_LATENCY, length)
-            yield accepted
+            reader.arrives(start + (FIFO_LATENCY if self._bursts else BEAT_LATENCY), length)
+            # Without bursts one beat is under way.
+            yield accepted if self._bursts else start + 1
 
     def _choose(self) -> Reader | None:
         count = len(self.readers)
+        if not self._bursts:  # the first comes first
+            return next((reader for reader in self.readers if reader.asks()), None)
         for distance in range(1, count + 1):
             index = (self._last + distance) % count
             if self.readers[index].asks():
@@ -90,7 +96,7 @@ class Reader:
 
     def __init__(self, kernel: Kernel, channel: Channel, target: Target, name: str) -> None:
         self._kernel, self._channel = kernel, channel
-        self._bus = target.bus_bytes
+        self._bus, self._bursts = target.bus_bytes, target.bursts
         self._longest, depth = target.readers[name]
         self.depth = self._room = depth
         self._request: tuple[int, int] | None = None  # beats, first cycle
@@ -117,6 +123,13 @@ class Reader:
                 yield self._changed
             address, beats = self._transfer
             yield kernel.now + 1
+            while beats and not self._bursts:
+                self._request = (1, kernel.now)
+                self._channel.wake.notify()
+                while self._request is not None:
+                    yield self._changed
+                yield kernel.now + 1
+                beats -= 1
             while beats:
                 yield kernel.now + 1  # the burst's length
                 while self._request is not None:
@@ -163,6 +176,19 @@ class Reader:
         index = bisect_left(self._ends, beat + 1)
         return self._starts[index] + beat
 
+    def consume(self, first: int, beats: int, since: int) -> Generator[Condition, None, int]:
+        """Take beats from number `first` on as they come, from cycle `since` on, one a cycle.
+
+        Returns the cycle in which the last one is taken.
+        """
+        taken = since - 1
+        for beat in range(first, first + beats):
+            while not self.covers(beat):
+                yield self.arrived
+            taken = max(self.time_of(beat), taken + 1)
+            self.release(taken, 1)
+        return taken
+
     def release(self, time: int, beats: int) -> None:
         """`beats` more beats have left the FIFO by `time`."""
         self._kernel.schedule(time + 1, lambda: self._free(beats))  # seen a cycle late
@@ -190,6 +216,8 @@ class Writer:
         the cycle of the last beat.
         """
         timing = self._timing
+        if not self._target.bursts:
+            return self._beat_by_beat(ready)
         done = 0
         gone = self._free - 1
         while done < len(ready):
@@ -209,5 +237,15 @@ class Writer:
             done += length
             address += length * self._target.bus_bytes
         self._free = gone + 1
+        self.beats += len(ready)
+        return gone
+
+    def _beat_by_beat(self, ready: list[int]) -> int:
+        """Write beats, each when the one before it has been answered."""
+        gone = 0
+        for beat in ready:
+            gone = max(self._free, beat + 1)
+            self.last_response = gone + 1 + self._timing.write_latency
+            self._free = self.last_response + 2
         self.beats += len(ready)
         return gone

@@ -23,7 +23,7 @@ _FREE = frozenset(
     {
         *("name", "prefix", "clock_mhz", "burst_beats", "fifo_bursts"),
         *("multiplier", "multiplier_stages", "weights_per_multiplier", "edge_registers"),
-        "counters",
+        *("counters", "unit_queue", "bursts"),
     }
 )
 """Parameters of a target that change names and speed, and never what a program computes."""

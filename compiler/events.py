@@ -118,6 +118,11 @@ class Queue:
         while not self._items:
             yield self._changed
 
+    def emptied(self) -> Process:
+        """Wait until nothing is in it any more."""
+        while self._level:
+            yield self._changed
+
     def peek(self) -> Any:
         """Item at the head."""
         return self._items[0]
@@ -127,6 +132,11 @@ class Queue:
         self._items.popleft()
         self._kernel.schedule(self._kernel.now + 1, self._make_room)
         yield self._kernel.now + 1
+
+    def remove(self) -> None:
+        """Remove the head; its place is free in this cycle already."""
+        self._items.popleft()
+        self._make_room()
 
     def _make_room(self) -> None:
         self._level -= 1

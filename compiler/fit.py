@@ -40,6 +40,7 @@ CAPABILITIES = (
     Capability("leaky", "FEATURES", 0, 1),
     Capability("function_count", "FEATURES", 4, 4),
     Capability("pack_pixels", "FEATURES", 8, 8),
+    Capability("address_bits", "FEATURES", 16, 6),
 )
 
 IDENTITY = ("ID", "VERSION", "ARRAY", "WIDTHS", "DEPTHS", "FEATURES", "FINGERPRINT")

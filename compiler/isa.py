@@ -152,7 +152,11 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("pack", 2, "log2 of the pixels in a packed accumulator word (0: not packed)"),
         Field("phase", 3, "packed: phase of each output row's first pixel"),
     ),
-    Opcode.STAMP: (_OPCODE, Field("address", 32, "of 8 bytes")),
+    Opcode.STAMP: (
+        _OPCODE,
+        Field("unused", 51, "0: the address stands where STORE's does"),
+        Field("address", 32, "of 8 bytes"),
+    ),
     Opcode.FINISH: (_OPCODE,),
 }
 

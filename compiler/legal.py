@@ -13,16 +13,39 @@ from dataclasses import dataclass
 from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
 
-__all__ = ["MOST_TOKENS", "RULES", "UNKNOWN_OPCODE", "Rule", "bound", "broken_rule"]
+__all__ = [
+    "MOST_TOKENS",
+    "RULES",
+    "UNKNOWN_OPCODE",
+    "Rule",
+    "bound",
+    "broken_rule",
+    "most_tokens",
+    "row_beats",
+]
 
 UNKNOWN_OPCODE = 1
 """FAULT's reason for an opcode that does not exist; those of the rules follow."""
 
 MOST_TOKENS = 15
-"""Tokens that one instruction can wait for; the compiler's wait for one."""
+"""Tokens that one instruction can wait for; the compiler's wait for one, and on a target whose
+units have no queue that is all that can be waited for."""
+
+
+def most_tokens(target: Target) -> int:
+    """Tokens that one instruction can wait for on a target."""
+    return MOST_TOKENS if target.unit_queue > 1 else 1
+
+
+def row_beats(target: Target, pixels: int) -> int:
+    """Bus beats of a row of so many pixels, as far as an instruction can tell them."""
+    return min(-(-pixels * target.pixel_bytes // target.bus_bytes), (1 << 16) - 1)
+
 
 _BOUNDS: dict[str, Callable[[Target], int]] = {
-    str(MOST_TOKENS): lambda target: MOST_TOKENS,
+    "tokens": lambda target: most_tokens(target),
+    "beats of act_depth pixels": lambda target: row_beats(target, target.act_depth),
+    "beats of acc_depth pixels": lambda target: row_beats(target, target.acc_depth),
     "rows": lambda target: target.rows,
     "cols": lambda target: target.cols,
     "act_depth": lambda target: target.act_depth,
@@ -89,7 +112,7 @@ def _aligned(code: int, opcode: Opcode, *fields: str) -> list[Rule]:
 
 def _waits(code: int, opcode: Opcode, *fields: str) -> list[Rule]:
     return [
-        Rule(code=code + at, opcode=opcode, fields=(field,), most=str(MOST_TOKENS))
+        Rule(code=code + at, opcode=opcode, fields=(field,), most="tokens")
         for at, field in enumerate(fields)
     ]
 
@@ -103,6 +126,7 @@ RULES: tuple[Rule, ...] = (
     Rule(code=8, opcode=Opcode.LOAD, fields=("cols",), positive=True, given="rows"),
     Rule(code=9, opcode=Opcode.LOAD, fields=("row_beats",), positive=True, given="rows"),
     *_waits(10, Opcode.LOAD, "wait_calc", "wait_store"),
+    Rule(code=12, opcode=Opcode.LOAD, fields=("row_beats",), most="beats of act_depth pixels"),
     *_aligned(16, Opcode.WEIGHTS, "address"),
     *_counts(17, Opcode.WEIGHTS, "beats", "tiles"),
     Rule(code=19, opcode=Opcode.WEIGHTS, fields=("container",), most="containers - 1"),
@@ -112,7 +136,8 @@ RULES: tuple[Rule, ...] = (
     *_waits(38, Opcode.CALC, "wait_load", "wait_store"),
     *_aligned(48, Opcode.STORE, "params", "address", "pitch"),
     *_counts(51, Opcode.STORE, "rows", "cols", most="acc_depth"),
-    *_counts(53, Opcode.STORE, "row_beats", "win_rows", "win_cols"),
+    *_counts(53, Opcode.STORE, "row_beats", most="beats of acc_depth pixels"),
+    *_counts(54, Opcode.STORE, "win_rows", "win_cols"),
     Rule(code=56, opcode=Opcode.STORE, fields=("acc_base",), most="acc_depth - 1"),
     Rule(code=57, opcode=Opcode.STORE, fields=("leaky",), most="target.leaky"),
     Rule(code=65, opcode=Opcode.STORE, fields=("function",), most="target.activations"),

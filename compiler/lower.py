@@ -24,8 +24,6 @@ __all__ = ["Progress", "compile_network"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many layers are done, and how many there are."""
 
-ADDRESS_LIMIT = 1 << 32
-
 
 def compile_network(
     fixed: FixedGraph,
@@ -160,10 +158,11 @@ def _assemble(
     constants = len(drafts) * INSTRUCTION_BYTES
     stamps = constants + machine.constants.end
     tensors = stamps + -(-len(regions) * stamp_pitch(target) // ALIGNMENT) * ALIGNMENT
-    if tensors + tensor_bytes > ADDRESS_LIMIT:
+    if tensors + tensor_bytes > 1 << target.address_bits:
         raise TilewrightError(
-            f"Network {fixed.graph.name!r} needs {tensors + tensor_bytes} bytes of memory; the "
-            f"instruction format addresses at most {ADDRESS_LIMIT}"
+            f"Network {fixed.graph.name!r} needs {tensors + tensor_bytes} bytes of memory; target "
+            f"{target.name!r} addresses at most {1 << target.address_bits} (address_bits = "
+            f"{target.address_bits})"
         )
     bases = {
         (Opcode.LOAD, "address"): tensors,

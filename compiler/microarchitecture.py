@@ -11,7 +11,7 @@ __all__ = [
 ]
 
 UNIT_QUEUE = 4
-"""Instructions that wait in front of each unit."""
+"""Instructions that wait in front of each unit, unless the target says otherwise."""
 QUEUE_LATENCY = 2
 """Cycles from an instruction's dispatch to the head of its unit's queue, if that is empty."""
 INNER_QUEUE = 2

@@ -9,13 +9,14 @@ from __future__ import annotations
 from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.events import Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
-from tilewright.compiler.microarchitecture import QUEUE_LATENCY, UNIT_QUEUE
+from tilewright.compiler.microarchitecture import QUEUE_LATENCY
 from tilewright.compiler.pipeline_calc import CalcModel
 from tilewright.compiler.pipeline_load import LoadModel
 from tilewright.compiler.pipeline_shared import Shared, TileSlot
 from tilewright.compiler.pipeline_store import StoreModel
 from tilewright.compiler.pipeline_weights import WeightsModel
 from tilewright.compiler.program import Program
+from tilewright.compiler.target import Target
 from tilewright.compiler.tokens import unit_of
 
 __all__ = ["Pipeline"]
@@ -39,7 +40,7 @@ class Pipeline:
     def __init__(self, program: Program, memory: MemoryTiming) -> None:
         self._program, target = program, program.target
         self.kernel = kernel = Kernel()
-        self.channel = Channel(kernel, memory)
+        self.channel = Channel(kernel, memory, bursts=target.bursts)
         self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
         self._run = run = Shared(
             kernel=kernel,
@@ -47,9 +48,7 @@ class Pipeline:
             readers={n: Reader(kernel, self.channel, target, n) for n in target.readers},
             writer=Writer(target, memory, self.channel),
             queues={
-                # CALC's next instruction stays in the queue until it begins.
-                unit: Queue(kernel, UNIT_QUEUE + (unit == "calc"), latency=QUEUE_LATENCY)
-                for unit in ("load", "weights", "calc", "store")
+                unit: _queue(kernel, target, unit) for unit in ("load", "weights", "calc", "store")
             },
             tokens={pair: Tokens(kernel) for pair in TOKENS},
             tiles=TileSlot(kernel),
@@ -89,12 +88,24 @@ class Pipeline:
             opcode, fields = decode(image[start : start + INSTRUCTION_BYTES])
             fields["region"] = region
             region += opcode is Opcode.STAMP
-            last = (index + 1) * self.fetch_beats - 1
-            while not reader.covers(last):
-                yield reader.arrived
             # The next instruction's beats are taken from the cycle of the dispatch on.
-            taken = max(reader.time_of(last), dispatched + self.fetch_beats - 1)
-            reader.release(taken + 1, self.fetch_beats)
+            beats = self.fetch_beats
+            if self._run.target.bursts:
+                last = (index + 1) * beats - 1
+                while not reader.covers(last):
+                    yield reader.arrived
+                taken = max(reader.time_of(last), dispatched + beats - 1)
+                reader.release(taken + 1, beats)
+            else:
+                taken = yield from reader.consume(index * beats, beats, dispatched)
             yield taken + 1
             yield from self._run.queues[unit_of(opcode)].put((opcode, fields))
             dispatched = kernel.now
+
+
+def _queue(kernel: Kernel, target: Target, unit: str) -> Queue:
+    """Where the instructions of a unit wait."""
+    if target.unit_queue == 1:
+        return Queue(kernel, 1)
+    # CALC's next instruction stays in the queue until it begins.
+    return Queue(kernel, target.unit_queue + (unit == "calc"), latency=QUEUE_LATENCY)

@@ -30,7 +30,12 @@ class CalcModel:
             self._slot.put(f, self._run.kernel.now + 1)
             while self._slot.job is not None:
                 yield self._slot.changed
-            yield from queue.drop()
+            if self._run.target.unit_queue > 1:
+                yield from queue.drop()
+                continue
+            while self._slot.running:
+                yield self._slot.changed
+            queue.remove()
 
     def issue(self) -> Process:
         """Tile after tile."""
@@ -56,6 +61,9 @@ class CalcModel:
                 slot.take(time)
                 time += max(pixels, ACCUMULATE_LATENCY)
             finish = time - 1
+            if target.unit_queue == 1:  # it stays at the head until it has finished
+                yield finish + 1
+                self._slot.end()
             self._run.count("calc", f["region"], tiles * pixels)
             for unit in ("load", "store"):
                 if f[f"signal_{unit}"]:
@@ -68,6 +76,7 @@ class _Slot:
     def __init__(self, kernel: Kernel) -> None:
         self.changed = Condition(kernel)
         self.job: tuple[Fields, int] | None = None
+        self.running = False
 
     def put(self, fields: Fields, valid: int) -> None:
         """It may begin from `valid` on."""
@@ -76,5 +85,10 @@ class _Slot:
 
     def take(self) -> None:
         """It begins, and the next one may come in."""
-        self.job = None
+        self.job, self.running = None, True
+        self.changed.notify()
+
+    def end(self) -> None:
+        """It has finished."""
+        self.running = False
         self.changed.notify()

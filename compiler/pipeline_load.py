@@ -34,7 +34,11 @@ class LoadModel:
                     yield self._run.kernel.now + 1
                 yield from reader.offer(address, fields["row_beats"])
                 address += fields["pitch"]
-            yield from queue.drop()
+            if self._run.target.unit_queue == 1:  # both halves look at one register
+                yield from self._inner.emptied()
+                queue.remove()
+            else:
+                yield from queue.drop()
 
     def write(self) -> Process:
         """Write rectangles into the banks, one word a cycle."""

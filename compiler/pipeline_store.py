@@ -33,7 +33,11 @@ class StoreModel:
             if opcode is Opcode.STORE:
                 beats = -(-self._run.target.cols * PARAM_BYTES // self._run.target.bus_bytes)
                 yield from self._run.readers["params"].offer(fields["params"], beats)
-            yield from queue.drop()
+            if self._run.target.unit_queue == 1:  # both halves look at one register
+                yield from self._inner.emptied()
+                queue.remove()
+            else:
+                yield from queue.drop()
 
     def run(self) -> Process:
         """Run STORE, STAMP and FINISH."""
@@ -47,11 +51,15 @@ class StoreModel:
             if opcode is Opcode.STORE:
                 last = beat + beats - 1
                 begin = kernel.now + 1
-                while not reader.covers(last):
-                    yield reader.arrived
-                first = max(begin, reader.time_of(beat))
-                yield max(first + beats, reader.time_of(last) + 1) + 1
-                reader.release(kernel.now, beats)
+                if target.bursts:
+                    while not reader.covers(last):
+                        yield reader.arrived
+                    first = max(begin, reader.time_of(beat))
+                    yield max(first + beats, reader.time_of(last) + 1) + 1
+                    reader.release(kernel.now, beats)
+                else:
+                    taken = yield from reader.consume(beat, beats, begin)
+                    yield taken + 2
                 beat += beats
                 yield from self._run.tokens["calc", "store"].take(f["wait_calc"])
                 yield from self._drain(f)

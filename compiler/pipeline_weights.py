@@ -24,7 +24,11 @@ class WeightsModel:
             fields = queue.peek()[1]
             yield from self._inner.put(fields)
             yield from self._run.readers["weights"].offer(fields["address"], fields["beats"])
-            yield from queue.drop()
+            if self._run.target.unit_queue == 1:  # both halves look at one register
+                yield from self._inner.emptied()
+                queue.remove()
+            else:
+                yield from queue.drop()
 
     def unpack(self) -> Process:
         """Let the rows of each tile into the array once the tile before it has started."""

@@ -25,7 +25,7 @@ __all__ = [
 ID_WORD = 0x54574731
 """The ASCII text "TWG1"."""
 
-VERSION_WORD = 0x000200
+VERSION_WORD = 0x000300
 """Version of the instruction format and the register map: major << 16 | minor << 8 | patch."""
 
 WATCHDOG_BITS = 24
@@ -161,7 +161,12 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register(0x50, "DEPTHS", "ro", "(acc_depth - 1) << 16 | (act_depth - 1)"),
     Register(0x54, "FINGERPRINT", "ro", "hash of all parameters on which programs depend"),
-    Register(0x58, "FEATURES", "ro", "pack_pixels << 8 | number of activations << 4 | leaky"),
+    Register(
+        0x58,
+        "FEATURES",
+        "ro",
+        "address_bits << 16 | pack_pixels << 8 | number of activations << 4 | leaky",
+    ),
     Register(0x80, "CYCLES", "ro", "cycles of the last run"),
     Register(0x84, "CALC_BUSY", "ro", "cycles in which the array took a pixel"),
     Register(0x88, "CALC_WAIT_LOAD", "ro", "cycles CALC waited for LOAD"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tilewright.compiler.activations import MAX_FUNCTIONS, describe, function_latency
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY, UNIT_QUEUE
 from tilewright.errors import TilewrightError
 
 __all__ = ["Target"]
@@ -30,6 +30,8 @@ _LIMITS = {
     "pack_pixels": (1, 8),
     "multiplier_stages": (1, 6),
     "edge_registers": (0, 4),
+    "address_bits": (16, 32),
+    "unit_queue": (1, 4),
     "weights_per_multiplier": (1, 2),
 }
 
@@ -72,8 +74,15 @@ class Target:
     leaky : whether the post-processing can do LeakyReLU
     activations : names of registered activations that the post-processing can do, which become
         "name:identity:cycles:cycles with edge registers"
-    counters : whether there are counters for what units wait for and the bus moves; those of all
-        cycles and of CALC's are always there
+    counters : whether there are counters of CALC's cycles, of what units wait for and of what the bus
+        moves; that of all cycles is always there. Without, the watchdog counts in steps of 65,536
+        cycles
+    address_bits : of the bus; programs and what they use lie below 2**address_bits
+    unit_queue : instructions that wait in front of each unit; with 1 a unit keeps the one that it runs
+        where it waited, takes the next when that is done, and no instruction is checked: one that
+        stops a unit is ended by the watchdog
+    bursts : whether the bus is used in bursts, read ahead into FIFOs; without, one beat at a time, and
+        burst_beats is 1
     clock_mhz : intended clock, for frame rates in reports
 
     Raises
@@ -102,6 +111,9 @@ class Target:
     leaky: bool = True
     activations: tuple[str, ...] = ()
     counters: bool = True
+    address_bits: int = 32
+    unit_queue: int = UNIT_QUEUE
+    bursts: bool = True
     clock_mhz: float = 100.0
 
     def __post_init__(self) -> None:
@@ -126,6 +138,10 @@ class Target:
             raise TilewrightError(
                 f"Target {self.name!r}: burst_beats * bus_bytes must not exceed 4096 bytes "
                 f"(AXI's burst boundary), not {self.burst_beats * self.bus_bytes}"
+            )
+        if not self.bursts and self.burst_beats != 1:
+            raise TilewrightError(
+                f"Target {self.name!r}: burst_beats must be 1 without bursts, not {self.burst_beats}"
             )
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.prefix):
             raise TilewrightError(
@@ -307,6 +323,8 @@ class Target:
     @property
     def readers(self) -> dict[str, tuple[int, int]]:
         """Longest burst and FIFO depth, in beats, of each DMA reader, in the arbiter's order."""
+        if not self.bursts:
+            return dict.fromkeys(("load", "weights", "params", "fetch"), (1, 1))
         ahead = (self.burst_beats, self.burst_beats * self.fifo_bursts)
         pair = min(self.burst_beats, 2 * INSTRUCTION_BYTES // self.bus_bytes)
         records = max(-(-2 * self.cols * PARAM_BYTES // self.bus_bytes), self.burst_beats)

@@ -9,12 +9,11 @@ from amaranth.utils import exact_log2
 
 from tilewright.compiler.target import Target
 
-__all__ = ["ADDRESS_BITS", "BURST", "COUNT_BITS", "ROW_BITS", "TRANSFER", "BurstSplitter"]
+__all__ = ["ADDRESS_BITS", "BURST", "COUNT_BITS", "TRANSFER", "BurstSplitter"]
 
 ADDRESS_BITS = 32
 COUNT_BITS = 32
-ROW_BITS = 16
-"""Bits of the beats of any transfer, and of one row's."""
+"""Bits of the beats of any transfer."""
 
 TRANSFER = data.StructLayout(
     {"address": unsigned(ADDRESS_BITS), "beats": unsigned(COUNT_BITS), "tag": 1}
@@ -58,8 +57,8 @@ class BurstSplitter(wiring.Component):
         beat_bits = exact_log2(self._target.bus_bytes)
         # Counts of beats are held less one, as AXI wants them; addresses count beats.
         idle = Signal(init=1)
-        left = Signal(self._count_bits, reset_less=True)
-        address = Signal(ADDRESS_BITS - beat_bits, reset_less=True)
+        left = Signal(min(self._count_bits, self._target.address_bits), reset_less=True)
+        address = Signal(self._target.address_bits - beat_bits, reset_less=True)
         tag = Signal(reset_less=True)
 
         # First cycle of a burst: beats up to the next 4 KiB boundary, at most a burst, at most what
@@ -92,7 +91,7 @@ class BurstSplitter(wiring.Component):
             m.d.sync += left.eq(count + less)
         with m.If(idle):
             m.d.sync += [
-                idle.eq(~self.i.valid | (self.i.p.beats[: self._count_bits] == 0)),
+                idle.eq(~self.i.valid | (self.i.p.beats[: len(left)] == 0)),
                 address.eq(self.i.p.address >> beat_bits),
                 tag.eq(self.i.p.tag),
             ]

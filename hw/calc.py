@@ -2,15 +2,18 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import FIELDS, Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, UNIT_QUEUE
+from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import sum_layout
 from tilewright.hw.array import array_latency
 from tilewright.hw.bank_row import pixel_layout
+from tilewright.hw.halves_queue import queue_input
 from tilewright.hw.instruction_queue import InstructionQueue
+from tilewright.hw.instruction_register import InstructionRegister
 from tilewright.hw.instructions import Excerpt, instruction_layout
 from tilewright.hw.pixel_walker import PixelWalker
 from tilewright.hw.semaphore import Semaphore
@@ -27,13 +30,13 @@ class CalcUnit(wiring.Component):
     """Issues one pixel a cycle, without a bubble between tiles or instructions.
 
     A tile takes max(pixels, ACCUMULATE_LATENCY) cycles if its weights are there. The tokens of the
-    next instruction are taken while the present one runs. Tokens given at the end of an
+    next instruction are taken while the present one runs, if the unit has a queue. Tokens given at the end of an
     instruction follow its last pixel through the array, so that whoever gets one finds the
     accumulators written and the banks no longer read.
 
     Members
     -------
-    i : ``In(stream of CALC instructions)``
+    i : ``In(stream of queue_input(target, CALC))``
     weights : ``In(stream of weight_row_layout(target))``
     word_valid : ``Out(1)``
         The row at `weights` enters the array.
@@ -51,11 +54,12 @@ class CalcUnit(wiring.Component):
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._single = target.unit_queue == 1
         fields = tuple(field.name for field in FIELDS[Opcode.CALC] if field.name != "opcode")
         self._excerpt = Excerpt(target, Opcode.CALC, fields)
         super().__init__(
             {
-                "i": In(stream.Signature(_INSTRUCTION)),
+                "i": In(stream.Signature(queue_input(target, Opcode.CALC))),
                 "weights": In(stream.Signature(weight_row_layout(target))),
                 "word_valid": Out(1),
                 "pixel": Out(pixel_layout(target)),
@@ -82,18 +86,23 @@ class CalcUnit(wiring.Component):
         active = Signal()
         begin = Signal()
         finish = Signal()  # the instruction's last cycle
-        prepared, next_packed, next_short = self._prepare(m, begin)
+        prepared, next_packed, next_short = self._prepare(m, finish if self._single else begin)
         packed = Signal(self._excerpt.width, reset_less=True)
         short = Signal(4)
+        if self._single:  # it stays at the head
+            packed, short = next_packed, next_short
         job = self._excerpt.unpack(packed)
         with m.If(begin):
-            m.d.sync += [active.eq(1), packed.eq(next_packed), short.eq(next_short)]
+            m.d.sync += active.eq(1)
+            if not self._single:
+                m.d.sync += [packed.eq(next_packed), short.eq(next_short)]
         with m.Elif(finish):
             m.d.sync += active.eq(0)
+        ending = pixels.upcoming_last & tiles.last
         going_on = begin | (active & ~finish)
         m.d.sync += [
-            finish.eq(pixels.upcoming_last & tiles.last),
-            begin.eq(prepared & (~going_on | (pixels.upcoming_last & tiles.last))),
+            finish.eq(ending),
+            begin.eq(prepared & (~going_on | (ending & (not self._single)))),
         ]
         m.d.comb += [
             tiles.job.eq(job),
@@ -137,28 +146,35 @@ class CalcUnit(wiring.Component):
         self._delay(m, now, late.gives)
         return m
 
-    def _prepare(self, m: Module, begin: Signal) -> tuple[Value, Signal, Signal]:
-        """Take the tokens of the next instruction, which waits at the head of the queue.
+    def _prepare(self, m: Module, leave: Signal) -> tuple[Value, Signal, Signal]:
+        """Take the tokens of the next instruction, at the head of the queue, which it will `leave`.
 
         Returns whether that will have been done in the next cycle, the instruction, and whether it
         has one column, two, one row, two.
         """
-        m.submodules.queue = queue = InstructionQueue(
-            width=self._excerpt.width, depth=UNIT_QUEUE + 1
-        )
-        m.submodules.loaded = loaded = Semaphore()
-        m.submodules.drained = drained = Semaphore()
+        queue: InstructionQueue | InstructionRegister
+        if self._single:
+            m.submodules.queue = queue = InstructionRegister(self._target, self._excerpt)
+            wiring.connect(m, wiring.flipped(self.i), queue.i)
+        else:
+            m.submodules.queue = queue = InstructionQueue(
+                width=self._excerpt.width, depth=self._target.unit_queue + 1
+            )
+            m.d.comb += [
+                queue.w_en.eq(self.i.valid),
+                queue.w_data.eq(self._excerpt.pack(self.i.p)),
+                self.i.ready.eq(queue.w_rdy),
+            ]
+        m.submodules.loaded = loaded = Semaphore(self._target)
+        m.submodules.drained = drained = Semaphore(self._target)
         job = self._excerpt.unpack(queue.r_data)
         taken = Signal()
         short = Signal(4)
         waiting = queue.r_rdy & ~taken
         take = waiting & loaded.enough & drained.enough
-        prepared = take | (taken & ~begin)
+        prepared = take | (taken & ~leave)
         m.d.comb += [
-            queue.w_en.eq(self.i.valid),
-            queue.w_data.eq(self._excerpt.pack(self.i.p)),
-            queue.r_en.eq(begin),
-            self.i.ready.eq(queue.w_rdy),
+            queue.r_en.eq(leave),
             loaded.give.eq(self.give_from_load),
             loaded.count.eq(job.wait_load),
             loaded.take.eq(take),
@@ -177,18 +193,37 @@ class CalcUnit(wiring.Component):
         """Delay what happens below the array until the pixel's sums are there."""
         target = self._target
         # Column 0's control comes one cycle before its sum.
-        delayed = now
-        for stage in range(target.bank_latency + array_latency(target) - 1):
-            register = Signal.like(now, name=f"control_{stage}", reset_less=True)
-            valid, gives_then = Signal(name=f"valid_{stage}"), Signal(2, name=f"early_{stage}")
-            m.d.sync += [register.eq(delayed), valid.eq(delayed.valid), gives_then.eq(gives)]
-            delayed = Signal.like(now, name=f"delayed_{stage}")
-            m.d.comb += [delayed.eq(register), delayed.valid.eq(valid)]
-            gives = gives_then
-        m.d.comb += self.control.eq(delayed)
+        stages = target.bank_latency + array_latency(target) - 1
+        valid: Value = now.valid
+        for stage in range(stages):
+            valid_then, gives_then = Signal(name=f"valid_{stage}"), Signal(2, name=f"early_{stage}")
+            m.d.sync += [valid_then.eq(valid), gives_then.eq(gives)]
+            valid, gives = valid_then, gives_then
+        delayed = self._later(m, now.as_value(), stages)
+        m.d.comb += [self.control.eq(delayed), self.control.valid.eq(valid)]
         # The last cell's columns write cells_per_row - 1 + ACCUMULATE_LATENCY cycles later.
         for stage in range(target.cells_per_row + ACCUMULATE_LATENCY):
             gives_then = Signal(2, name=f"gives_{stage}")
             m.d.sync += gives_then.eq(gives)
             gives = gives_then
         m.d.comb += Cat(self.give_load, self.give_store).eq(gives)
+
+    def _later(self, m: Module, value: Value, cycles: int) -> Value:
+        """A value some cycles later; on small targets out of a memory, which spares registers."""
+        if self._target.bursts:
+            for stage in range(cycles):
+                register = Signal(len(value), name=f"control_{stage}", reset_less=True)
+                m.d.sync += register.eq(value)
+                value = register
+            return value
+        places = 1 << (cycles - 1).bit_length()
+        memory = Memory(shape=len(value), depth=places, init=[])
+        m.submodules.later = memory
+        write, read = memory.write_port(), memory.read_port()
+        m.d.sync += write.addr.eq(write.addr + 1)
+        m.d.comb += [
+            write.en.eq(1),
+            write.data.eq(value),
+            read.addr.eq(write.addr + (places - cycles + 1)),  # what was written a cycle less ago
+        ]
+        return read.data

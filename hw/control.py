@@ -26,8 +26,9 @@ __all__ = ["COUNTERS", "Control"]
 
 COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 """Counter registers; each but the first counts the cycles of one event."""
-STAMPED = COUNTERS[:2]
-"""CYCLES and CALC_BUSY, which stamps show and every target has."""
+
+_WATCHDOG_STEP = 16
+"""Bits of WATCHDOG that are 0 on targets without counters."""
 
 
 class Control(wiring.Component):
@@ -55,8 +56,8 @@ class Control(wiring.Component):
         Bus errors; the address may come a cycle after the error.
     progress, activity : ``In``
         What the watchdog and the ACTIVITY register look at.
-    base, instructions, count : ``Out(32)``
-        Registers for the units.
+    base, instructions, count : ``Out(address_bits)``
+        Registers for the units; what the host writes above is lost.
     cycles, busy_cycles : ``Out(32)``
         Counters for stamps.
     events : ``In(len(COUNTERS) - 1)``
@@ -87,9 +88,9 @@ class Control(wiring.Component):
                 "write_fault": In(BUS_FAULT),
                 "progress": In(1),
                 "activity": In(len(ACTIVITY)),
-                "base": Out(32),
-                "instructions": Out(32),
-                "count": Out(32),
+                "base": Out(target.address_bits),
+                "instructions": Out(target.address_bits),
+                "count": Out(target.address_bits),
                 "cycles": Out(32),
                 "busy_cycles": Out(32),
                 "events": In(len(COUNTERS) - 1),
@@ -111,9 +112,9 @@ class Control(wiring.Component):
         done_now, error_now = Signal(), Signal()
         finishing = Signal()
         reported = Signal()  # the interrupt has been raised, though the bus is not quiet
-        watchdog = Signal(WATCHDOG_BITS)
+        watchdog, step = Signal(WATCHDOG_BITS), 0 if self._target.counters else _WATCHDOG_STEP
         running, halting = Signal(), Signal()
-        expired = self._expired(m, watchdog, running | halting)
+        expired = self._expired(m, watchdog[step:], running | halting)
         # What goes to every register, or comes from the far ends of the bus, is a register itself.
         quiet = Signal()
         m.d.sync += [quiet.eq(self.quiet & self.halt), self.clear.eq(0), self.halt.eq(0)]
@@ -174,13 +175,16 @@ class Control(wiring.Component):
         self._registers(m, idle, Cat(done_now, error_now), values)
         return m
 
-    def _expired(self, m: Module, watchdog: Signal, counts: Value) -> Signal:
-        """Whether nothing has moved for as many cycles as `watchdog` says."""
-        left = Signal(WATCHDOG_BITS)
+    def _expired(self, m: Module, watchdog: Value, counts: Value) -> Signal:
+        """Whether nothing has moved for as many cycles, or steps, as `watchdog` says."""
+        left = Signal(len(watchdog))
+        tick = Signal(init=1)
+        if not self._target.counters:
+            m.d.sync += tick.eq(self.cycles[:_WATCHDOG_STEP].all())
         expired = Signal()
         with m.If(self.progress | expired | ~counts):
             m.d.sync += left.eq(watchdog)
-        with m.Elif(left != 0):
+        with m.Elif((left != 0) & tick):
             m.d.sync += left.eq(left - 1)
         m.d.sync += expired.eq((left == 0) & (watchdog != 0) & counts & ~self.progress)
         return expired
@@ -192,7 +196,8 @@ class Control(wiring.Component):
         unit, response, reason = (
             Signal(w, name=f"fault_{n}") for n, (_, w) in FAULT_FIELDS.items()
         )
-        address, activity = Signal(32, name="fault_address"), Signal.like(self.activity)
+        bits = self._target.address_bits  # instructions are fewer
+        address, activity = Signal(bits, name="fault_address"), Signal.like(self.activity)
         with m.If(self.start):
             m.d.sync += [unit.eq(Unit.NONE), response.eq(0), reason.eq(0), address.eq(0)]
         failed = Signal()
@@ -221,7 +226,7 @@ class Control(wiring.Component):
         return self.write_enable & (self.write_address == offset(name))
 
     def _counters(self, m: Module, running: Signal) -> dict[str, Value]:
-        built = COUNTERS if self._target.counters else STAMPED
+        built = COUNTERS if self._target.counters else COUNTERS[:1]
         counters = {name: Signal(32, name=name.lower()) for name in built}
         events = (running, *(running & event for event in self.events))
         for counter, event in zip(counters.values(), events, strict=False):
@@ -231,7 +236,7 @@ class Control(wiring.Component):
                 m.d.sync += counter.eq(counter + 1)
         m.d.comb += [
             self.cycles.eq(counters["CYCLES"]),
-            self.busy_cycles.eq(counters["CALC_BUSY"]),
+            self.busy_cycles.eq(counters.get("CALC_BUSY", 0)),
         ]
         return dict.fromkeys(COUNTERS, Const(0, 32)) | counters
 
@@ -253,11 +258,11 @@ class Control(wiring.Component):
             "MEM_BASE": (self.base, exact_log2(PAGE)),
             "INSTRUCTIONS": (self.instructions, 0),
             "COUNT": (self.count, 0),
-            "WATCHDOG": (values["WATCHDOG"], 0),
+            "WATCHDOG": (values["WATCHDOG"], 0 if self._target.counters else _WATCHDOG_STEP),
         }
         for name, (register, first) in words.items():
-            for byte in range(first // 8, len(register) // 8):
-                low, end = max(8 * byte, first), 8 * byte + 8
+            for byte in range(first // 8, -(-len(register) // 8)):
+                low, end = max(8 * byte, first), min(8 * byte + 8, len(register))
                 with m.If(self._written(name) & strobes[byte] & idle):
                     m.d.sync += register[low:end].eq(self.write_data[low:end])
         values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **values}

@@ -8,12 +8,16 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for, exact_log2
 
 from tilewright.compiler.isa import PARAM_BYTES
+from tilewright.compiler.legal import row_beats
 from tilewright.compiler.registers import ACTIVITY, PAGE, Unit
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
 from tilewright.hw.banks import ActivationBanks
-from tilewright.hw.burst import BURST, COUNT_BITS, ROW_BITS
+from tilewright.hw.beat_arbiter import BeatArbiter
+from tilewright.hw.beat_reader import BeatReader
+from tilewright.hw.beat_writer import BeatWriter
+from tilewright.hw.burst import BURST, COUNT_BITS
 from tilewright.hw.burst_log import BUS_FAULT
 from tilewright.hw.calc import CalcUnit
 from tilewright.hw.control import COUNTERS
@@ -27,6 +31,9 @@ from tilewright.hw.weights import WeightsUnit, weight_row_layout
 from tilewright.hw.writer import BurstWriter, beat_layout
 
 __all__ = ["Engine"]
+
+_Arbiter = ReadArbiter | BeatArbiter
+_Writer = BurstWriter | BeatWriter
 
 
 class Engine(wiring.Component):
@@ -99,7 +106,7 @@ class Engine(wiring.Component):
         m.submodules.weights_unit = weights = WeightsUnit(target)
         m.submodules.calc_unit = calc = CalcUnit(target)
         m.submodules.store_unit = store = StoreUnit(target)
-        m.submodules.writer = writer = BurstWriter(target)
+        m.submodules.writer = writer = (BurstWriter if target.bursts else BeatWriter)(target)
 
         connect(m, fetch.load, load.i)
         connect(m, fetch.weights, weights.i)
@@ -172,19 +179,24 @@ class Engine(wiring.Component):
 
     def _read_side(
         self, m: Module, fetch: FetchUnit, load: LoadUnit, weights: WeightsUnit, store: StoreUnit
-    ) -> ReadArbiter:
+    ) -> _Arbiter:
+        target = self._target
         param_bits = bits_for(-(-self._target.cols * PARAM_BYTES // self._target.bus_bytes))
         users = {
-            "load": (load.transfer, load.beats, ROW_BITS),
+            "load": (load.transfer, load.beats, bits_for(row_beats(target, target.act_depth))),
             "weights": (weights.transfer, weights.beats, COUNT_BITS),
             "params": (store.param_transfer, store.param_beats, param_bits),
             "fetch": (fetch.transfer, fetch.beats, COUNT_BITS),
         }
-        m.submodules.arbiter = arbiter = ReadArbiter(len(users))
+        m.submodules.arbiter = arbiter = (
+            ReadArbiter(len(users)) if target.bursts else BeatArbiter(target, len(users))
+        )
         for index, (name, (longest, depth)) in enumerate(self._target.readers.items()):
             transfer, beats, count_bits = users[name]
-            m.submodules[f"reader_{name}"] = reader = BurstReader(
-                self._target, longest=longest, depth=depth, count_bits=count_bits
+            m.submodules[f"reader_{name}"] = reader = (
+                BurstReader(target, longest=longest, depth=depth, count_bits=count_bits)
+                if target.bursts
+                else BeatReader(target, count_bits=count_bits)
             )
             connect(m, reader.o, beats)
             connect(m, reader.request, arbiter.requests[index])
@@ -210,11 +222,10 @@ class Engine(wiring.Component):
     def _in_memory(self, address: Value) -> Value:
         """The bus address of an offset from MEM_BASE, which is aligned to PAGE."""
         page = exact_log2(PAGE)
-        return Cat(address[:page], self.base[page:] + address[page:])
+        pages = (self.base[page:] + address[page:])[: self._target.address_bits - page]
+        return Cat(address[:page], pages)
 
-    def _write_side(
-        self, m: Module, store: StoreUnit, writer: BurstWriter, arbiter: ReadArbiter
-    ) -> None:
+    def _write_side(self, m: Module, store: StoreUnit, writer: _Writer, arbiter: _Arbiter) -> None:
         connect(m, store.beats, writer.beats)
         connect(m, writer.aw, flipped(self.aw))
         connect(m, writer.w, flipped(self.w))
@@ -233,7 +244,7 @@ class Engine(wiring.Component):
         ]
 
     def _tokens(
-        self, m: Module, load: LoadUnit, calc: CalcUnit, store: StoreUnit, writer: BurstWriter
+        self, m: Module, load: LoadUnit, calc: CalcUnit, store: StoreUnit, writer: _Writer
     ) -> None:
         m.d.comb += [
             calc.give_from_load.eq(load.give_calc),

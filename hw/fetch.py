@@ -9,16 +9,26 @@ from amaranth.lib.wiring import In, Out
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
-from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+from tilewright.hw.halves_queue import queue_input
+from tilewright.hw.instructions import QUEUED_BITS
 from tilewright.hw.legal import InstructionCheck
 
 __all__ = ["FetchUnit"]
+
+_ROUTES = {
+    "load": (Opcode.LOAD,),
+    "weights": (Opcode.WEIGHTS,),
+    "calc": (Opcode.CALC,),
+    "store": (Opcode.STORE, Opcode.STAMP, Opcode.FINISH),
+}
 
 
 class FetchUnit(wiring.Component):
     """Reads `count` instructions from `address` and dispatches them in order.
 
-    An instruction that breaks a rule of `compiler/legal.py` raises `illegal`; dispatching stops.
+    An instruction that breaks a rule of `compiler/legal.py` raises `illegal`; dispatching stops. Where
+    units have no queue, nothing is checked but that there is a unit for the opcode, and beats are
+    passed on as they come.
 
     Members
     -------
@@ -26,9 +36,8 @@ class FetchUnit(wiring.Component):
     address, count : ``In(32)``
         Byte address of the first instruction, and how many.
     transfer, beats : to and from the unit's reader
-    load, weights, calc : ``Out(stream of instructions)``
-    store : ``Out(stream of raw instructions)``
-        STORE, STAMP and FINISH.
+    load, weights, calc, store : ``Out(stream of queue_input(target, opcode))``
+        The last one gets STORE, STAMP and FINISH.
     illegal : ``Out(1)``
         Stays set.
     reason, number : ``Out(8)``, ``Out(32)``
@@ -46,10 +55,10 @@ class FetchUnit(wiring.Component):
                 "count": In(32),
                 "transfer": Out(stream.Signature(TRANSFER)),
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
-                "load": Out(stream.Signature(instruction_layout(Opcode.LOAD))),
-                "weights": Out(stream.Signature(instruction_layout(Opcode.WEIGHTS))),
-                "calc": Out(stream.Signature(instruction_layout(Opcode.CALC))),
-                "store": Out(stream.Signature(QUEUED_BITS)),
+                **{
+                    name: Out(stream.Signature(queue_input(target, opcodes[0])))
+                    for name, opcodes in _ROUTES.items()
+                },
                 "illegal": Out(1),
                 "reason": Out(8),
                 "number": Out(32),
@@ -73,7 +82,36 @@ class FetchUnit(wiring.Component):
         with m.Elif(self.transfer.ready):
             m.d.sync += asking.eq(0)
 
-        # Assemble an instruction, leaving out the bits that no opcode uses.
+        if self._target.unit_queue == 1:
+            self._pass_on(m)
+        else:
+            self._assemble(m, bus_bits, per_instruction)
+        return m
+
+    def _pass_on(self, m: Module) -> None:
+        """Give each beat to its unit, which the instruction's first one names, as it comes."""
+        number = Signal(self.load.p.number.shape())
+        kept, opcode = Signal(4), Signal(4)
+        m.d.comb += opcode.eq(Mux(number == 0, self.beats.p, kept))
+        taken = []
+        for name, opcodes in _ROUTES.items():
+            port = getattr(self, name)
+            chosen = Cat(opcode == code for code in opcodes).any()
+            m.d.comb += [
+                port.valid.eq(self.beats.valid & chosen),
+                port.p.number.eq(number),
+                port.p.beat.eq(self.beats.p),
+            ]
+            taken.append(chosen & port.ready)
+        m.d.comb += [
+            self.beats.ready.eq(Cat(taken).any()),
+            self.blocked.eq(self.beats.valid & ~self.beats.ready),
+        ]
+        with m.If(self.beats.valid & self.beats.ready):
+            m.d.sync += [number.eq(number + 1), kept.eq(opcode)]
+
+    def _assemble(self, m: Module, bus_bits: int, per_instruction: int) -> None:
+        """Assemble instructions, leaving out the bits that no opcode uses, and dispatch them."""
         word = Signal(QUEUED_BITS)
         complete = Signal()
         beat = Signal(range(max(per_instruction, 2)))
@@ -94,31 +132,23 @@ class FetchUnit(wiring.Component):
             m.d.comb += opcode.eq(self.beats.p)
 
         self._dispatch(m, word, opcode, complete, dispatched)
-        return m
 
     def _dispatch(
         self, m: Module, word: Signal, opcode: Signal, complete: Signal, dispatched: Signal
     ) -> None:
         """Offer a complete instruction to its unit, which is chosen a cycle ahead."""
-        store_opcodes = (Opcode.STORE, Opcode.STAMP, Opcode.FINISH)
-        routes = (
-            ("load", (Opcode.LOAD,), self.load),
-            ("weights", (Opcode.WEIGHTS,), self.weights),
-            ("calc", (Opcode.CALC,), self.calc),
-            ("store", store_opcodes, self.store),
-        )
         taken = []
-        for name, opcodes, port in routes:
+        for name, opcodes in _ROUTES.items():
+            port = getattr(self, name)
             chosen = Signal(name=f"to_{name}")
             m.d.sync += chosen.eq(Cat(opcode == code for code in opcodes).any())
             m.d.comb += [
-                Value.cast(port.p).eq(
-                    word[: port.p.shape().size if name != "store" else len(word)]
-                ),
+                Value.cast(port.p).eq(word[: port.p.shape().size]),
                 port.valid.eq(complete & chosen & ~self.illegal),
             ]
             taken.append(chosen & port.ready)
         m.d.comb += dispatched.eq(complete & ~self.illegal & Cat(taken).any())
+        m.d.comb += self.blocked.eq(complete & ~dispatched)
         m.submodules.check = check = InstructionCheck(self._target)
         m.d.comb += [
             check.word.eq(word),
@@ -127,5 +157,4 @@ class FetchUnit(wiring.Component):
             self.illegal.eq(check.illegal),
             self.reason.eq(check.reason),
             self.number.eq(check.number),
-            self.blocked.eq(complete & ~dispatched),
         ]

@@ -19,6 +19,12 @@ _BANK_ADDRESSES = {
     Opcode.LOAD: ("bank_address",),
     Opcode.CALC: ("base", "step0", "step1", "step2", "row_step", "col_step"),
 }
+_MEMORY_ADDRESSES = {
+    Opcode.LOAD: ("address", "pitch"),
+    Opcode.WEIGHTS: ("address", "beats", "tiles"),
+    Opcode.STORE: ("params", "address", "pitch"),
+}
+"""Fields that the address space bounds."""
 _ACCUMULATOR_ADDRESSES = {
     Opcode.CALC: ("acc_base", "acc_step"),
     Opcode.STORE: ("acc_base", "acc_row_step", "acc_col_step", "win_row_step"),
@@ -59,6 +65,19 @@ class Excerpt:
         """Bits of a field up to its highest one that can be set."""
         return self._kept[name].stop
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Which bit of an instruction each bit is."""
+        first, places = 0, []
+        for field in FIELDS[self._opcode]:
+            firsts = {name: bits for name, bits in self._kept.items() if name == field.name}
+            places += [(field.name, first + bit) for bits in firsts.values() for bit in bits]
+            first += field.bits
+        order = list(self._kept)
+        return tuple(
+            place for _, place in sorted(places, key=lambda at: (order.index(at[0]), at[1]))
+        )
+
     def pack(self, job: data.View) -> Value:
         """The fields' bits, side by side."""
         return Cat(
@@ -93,6 +112,9 @@ def _kept(target: Target, opcode: Opcode, field: Field) -> range:
                 end = min(end, bits_for(most) if most else 0)
     if field.name in _BANK_ADDRESSES.get(opcode, ()):
         end = min(end, ceil_log2(target.act_depth))
+    if field.name in _MEMORY_ADDRESSES.get(opcode, ()):
+        # There are at most four tiles a byte: one cell of two bits.
+        end = min(end, target.address_bits + (2 if field.name == "tiles" else 0))
     if field.name in _ACCUMULATOR_ADDRESSES.get(opcode, ()):
         end = min(end, ceil_log2(target.acc_depth))
     if field.name in ("lo", "hi"):

@@ -9,8 +9,8 @@ from amaranth.utils import bits_for, exact_log2
 
 from tilewright.compiler.isa import FIELDS, Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import ADDRESS_BITS, TRANSFER
-from tilewright.hw.halves_queue import HalvesQueue
+from tilewright.hw.burst import TRANSFER
+from tilewright.hw.halves_queue import HalvesQueue, queue_input
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.load_rotator import LoadRotator, bank_addresses
 from tilewright.hw.load_writer import LoadWriter
@@ -37,7 +37,7 @@ class LoadUnit(wiring.Component):
 
     Members
     -------
-    i : ``In(stream of LOAD instructions)``
+    i : ``In(stream of queue_input(target, LOAD))``
     transfer, beats : to and from the unit's reader
     give_from_calc, give_from_store : ``In(1)``
         Tokens for this unit.
@@ -55,7 +55,7 @@ class LoadUnit(wiring.Component):
         self._target = target
         super().__init__(
             {
-                "i": In(stream.Signature(_INSTRUCTION)),
+                "i": In(stream.Signature(queue_input(target, Opcode.LOAD))),
                 "transfer": Out(stream.Signature(TRANSFER)),
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
                 "give_from_calc": In(1),
@@ -73,7 +73,7 @@ class LoadUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.freed = freed = Semaphore()
+        m.submodules.freed = freed = Semaphore(self._target)
         m.submodules.writer = writer = LoadWriter(self._target)
         m.submodules.rotator = rotator = LoadRotator(self._target)
         m.submodules.queue = queue = HalvesQueue(
@@ -116,11 +116,11 @@ class LoadUnit(wiring.Component):
         job = queue.first.p
         row_bits = bits_for(self._target.act_depth)
         beat_bits = exact_log2(self._target.bus_bytes)
-        m.submodules.stored = stored = Semaphore()
+        m.submodules.stored = stored = Semaphore(self._target)
         m.submodules.rows = rows = LoopCounter(row_bits)
         asking = Signal()
         more = Signal()  # rows are left
-        address = Signal(ADDRESS_BITS - beat_bits)  # in beats
+        address = Signal(self._target.address_bits - beat_bits)  # in beats
         row_asked = self.transfer.valid & self.transfer.ready
         m.d.comb += [
             stored.give.eq(self.give_from_store),

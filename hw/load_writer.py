@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from tilewright.compiler.isa import Opcode
+from tilewright.compiler.legal import row_beats
 from tilewright.compiler.target import Target
 from tilewright.hw.choice import choose
 from tilewright.hw.gearbox import Gearbox
@@ -76,7 +77,7 @@ class LoadWriter(wiring.Component):
 
         # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
         job = self.i.p
-        m.submodules.beats = beats = LoopCounter(16)
+        m.submodules.beats = beats = LoopCounter(bits_for(row_beats(target, target.act_depth)))
         row_bits = bits_for(target.act_depth)
         m.submodules.rows = rows = LoopCounter(row_bits)
         rows_left = Signal()

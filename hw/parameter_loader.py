@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -69,8 +69,12 @@ class ParameterLoader(wiring.Component):
 
         width = 8 * max(target.bus_bytes, PARAM_BYTES)
         joined = Signal(width, reset_less=True)
-        with m.If(taken):
-            m.d.sync += joined.eq(Cat(joined, self.beats.p)[-width:])
+        if split == 1:
+            with m.If(taken):
+                m.d.sync += joined.eq(self.beats.p)
+        for part in range(split if split > 1 else 0):  # what no column needs takes no register
+            with m.If(taken & ((left - 1) % split == split - 1 - part)):
+                m.d.sync += joined.word_select(part, 8 * target.bus_bytes).eq(self.beats.p)
         records = [
             self._prepared(m, joined.word_select(n, 8 * PARAM_BYTES))
             for n in range(width // (8 * PARAM_BYTES))

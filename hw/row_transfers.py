@@ -7,7 +7,7 @@ from amaranth.utils import bits_for, exact_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import ADDRESS_BITS, TRANSFER
+from tilewright.hw.burst import TRANSFER
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.loop_counter import LoopCounter
 
@@ -46,7 +46,7 @@ class RowTransfers(wiring.Component):
         job = self.job
         beat_bits = exact_log2(self._target.bus_bytes)
         m.submodules.rows = rows = LoopCounter(bits_for(self._target.acc_depth))
-        address = Signal(ADDRESS_BITS - beat_bits)  # in beats
+        address = Signal(self._target.address_bits - beat_bits)  # in beats
         m.d.comb += [
             self.o.valid.eq(self.busy),
             self.o.p.address.eq(address << beat_bits),

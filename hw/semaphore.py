@@ -3,9 +3,11 @@
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for
+from amaranth.utils import bits_for, exact_log2
 
-from tilewright.compiler.legal import MOST_TOKENS
+from tilewright.compiler.isa import INSTRUCTION_BYTES
+from tilewright.compiler.legal import most_tokens
+from tilewright.compiler.target import Target
 
 __all__ = ["TOKEN_BITS", "Semaphore"]
 
@@ -20,8 +22,8 @@ class Semaphore(wiring.Component):
     Members
     -------
     give : ``In(1)``
-        Add one token; there are never 2**TOKEN_BITS.
-    count : ``In(bits_for(MOST_TOKENS))``
+        Add one token; there are never 2**TOKEN_BITS, nor more than instructions.
+    count : ``In(bits_for(most_tokens(target)))``
         Tokens wanted.
     enough : ``Out(1)``
         They are there.
@@ -32,15 +34,21 @@ class Semaphore(wiring.Component):
         Take `count` tokens; only with `enough`.
     """
 
-    give: In(1)
-    count: In(bits_for(MOST_TOKENS))
-    enough: Out(1)
-    known: Out(1)
-    take: In(1)
+    def __init__(self, target: Target) -> None:
+        self._bits = min(TOKEN_BITS, target.address_bits - exact_log2(INSTRUCTION_BYTES) + 1)
+        super().__init__(
+            {
+                "give": In(1),
+                "count": In(bits_for(most_tokens(target))),
+                "enough": Out(1),
+                "known": Out(1),
+                "take": In(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        tokens = Signal(TOKEN_BITS)
+        tokens = Signal(self._bits)
         bits = len(self.count)
         many = Signal()  # more than can be wanted
         change = Signal(signed(bits + 1))

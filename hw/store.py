@@ -11,8 +11,8 @@ from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout, drained_layout
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.drain import DrainWalker
-from tilewright.hw.halves_queue import HalvesQueue
-from tilewright.hw.instructions import QUEUED_BITS, instruction_layout
+from tilewright.hw.halves_queue import HalvesQueue, queue_input
+from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.lanes import LanePacker
 from tilewright.hw.parameter_loader import ParameterLoader
 from tilewright.hw.pooling import Pooling
@@ -26,7 +26,6 @@ from tilewright.hw.writer import beat_layout
 __all__ = ["StoreUnit"]
 
 _STORE = instruction_layout(Opcode.STORE)
-_STAMP = instruction_layout(Opcode.STAMP)
 _JOB = tuple(field.name for field in FIELDS[Opcode.STORE] if field.name != "params")
 """What is needed besides the parameters' address; a STAMP's address takes the place of a STORE's."""
 _RECORD = data.StructLayout({"bias": signed(48), "shift": unsigned(8), "reserved": unsigned(8)})
@@ -42,7 +41,7 @@ class StoreUnit(wiring.Component):
 
     Members
     -------
-    i : ``In(stream of raw instructions)``
+    i : ``In(stream of queue_input(target, STORE))``
     param_transfer, param_beats : to and from the unit's reader
     request, drained, drain_half : to and from the accumulators
     transfer, beats : to the writer
@@ -65,7 +64,7 @@ class StoreUnit(wiring.Component):
         self._target = target
         super().__init__(
             {
-                "i": In(stream.Signature(QUEUED_BITS)),
+                "i": In(stream.Signature(queue_input(target, Opcode.STORE))),
                 "param_transfer": Out(stream.Signature(TRANSFER)),
                 "param_beats": In(stream.Signature(8 * target.bus_bytes)),
                 "request": Out(stream.Signature(drain_layout(target))),
@@ -96,9 +95,10 @@ class StoreUnit(wiring.Component):
         m.submodules.walker = walker = DrainWalker(target)
         m.submodules.rows = rows = RowTransfers(target)
         m.submodules.stamp = stamp = StampSource(target)
-        m.submodules.ready_sums = ready_sums = Semaphore()
+        m.submodules.ready_sums = ready_sums = Semaphore(target)
         connect(m, flipped(self.param_beats), parameters.beats)
         connect(m, walker.o, flipped(self.request))
+        connect(m, flipped(self.i), queue.i)
         self._prefetch(m, queue)
 
         job = queue.second.p
@@ -151,24 +151,15 @@ class StoreUnit(wiring.Component):
 
     def _prefetch(self, m: Module, queue: HalvesQueue) -> None:
         """Ask for a STORE's parameters when its instruction arrives, before any waiting."""
-        job = data.View(_STORE, self.i.p[: _STORE.size])
-        stamp = data.View(_STAMP, self.i.p[: _STAMP.size])
-        given = Signal(_STORE)
         beats = -(-self._target.cols * PARAM_BYTES // self._target.bus_bytes)
         needs = queue.first.p.opcode == Opcode.STORE
         m.d.comb += [
-            given.eq(job),
-            queue.i.valid.eq(self.i.valid),
-            queue.i.p.eq(given),
-            self.i.ready.eq(queue.i.ready),
             self.param_transfer.valid.eq(queue.first.valid & queue.room & needs),
             self.param_transfer.p.address.eq(queue.first.p.params),
             self.param_transfer.p.beats.eq(beats),
             queue.first.ready.eq(queue.room & (~needs | self.param_transfer.ready)),
             queue.passed.eq(queue.first.valid & queue.first.ready),
         ]
-        with m.If(job.opcode == Opcode.STAMP):
-            m.d.comb += given.address.eq(stamp.address)
 
     def _datapath(
         self, m: Module, job: data.View, parameters: ParameterLoader, stamp: StampSource

@@ -12,7 +12,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.choice import choose
 from tilewright.hw.gearbox import Gearbox
-from tilewright.hw.halves_queue import HalvesQueue
+from tilewright.hw.halves_queue import HalvesQueue, queue_input
 from tilewright.hw.instructions import instruction_layout
 
 __all__ = ["WeightsUnit", "weight_row_layout"]
@@ -47,7 +47,7 @@ class WeightsUnit(wiring.Component):
 
     Members
     -------
-    i : ``In(stream of WEIGHTS instructions)``
+    i : ``In(stream of queue_input(target, WEIGHTS))``
     transfer, beats : to and from the unit's reader
     o : ``Out(stream of weight_row_layout(target))``
     busy : ``Out(1)``
@@ -58,7 +58,7 @@ class WeightsUnit(wiring.Component):
         self._target = target
         super().__init__(
             {
-                "i": In(stream.Signature(_INSTRUCTION)),
+                "i": In(stream.Signature(queue_input(target, Opcode.WEIGHTS))),
                 "transfer": Out(stream.Signature(TRANSFER)),
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
                 "o": Out(stream.Signature(weight_row_layout(target))),
@@ -90,9 +90,10 @@ class WeightsUnit(wiring.Component):
         ]
 
         job = queue.second.p
+        beat_bits, tile_bits = (queue.bits(name) for name in ("beats", "tiles"))
         # Both ends are found ahead; counted are beats and tiles, and the next one, from 1.
-        next_beat, final_beat, first_beat = Signal(32, init=2), Signal(), Signal(init=1)
-        next_tile, final_tile, first_tile = Signal(24, init=2), Signal(), Signal(init=1)
+        next_beat, final_beat, first_beat = Signal(beat_bits, init=2), Signal(), Signal(init=1)
+        next_tile, final_tile, first_tile = Signal(tile_bits, init=2), Signal(), Signal(init=1)
         only_tile = Signal()  # known before the first row is there
         row = Signal(target.rows, init=1)  # a bit for each, so that it need not be compared
         last_row = row[-1]

@@ -5,20 +5,30 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import bits_for
 
+from tilewright.compiler.legal import row_beats
 from tilewright.compiler.microarchitecture import WRITES_PENDING
+from tilewright.compiler.program import STAMP_BYTES
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST, ROW_BITS, TRANSFER, BurstSplitter
+from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
 
-__all__ = ["BurstWriter", "beat_layout"]
+__all__ = ["BurstWriter", "beat_layout", "row_bits"]
 
 
 def beat_layout(target: Target) -> data.StructLayout:
     """A write beat: data and byte strobes."""
     return data.StructLayout(
         {"data": unsigned(8 * target.bus_bytes), "strobe": unsigned(target.bus_bytes)}
+    )
+
+
+def row_bits(target: Target) -> int:
+    """Bits of the beats of a transfer: an output row, or a stamp."""
+    return int(
+        bits_for(max(row_beats(target, target.acc_depth), -(-STAMP_BYTES // target.bus_bytes)))
     )
 
 
@@ -75,7 +85,7 @@ class BurstWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.splitter = splitter = BurstSplitter(
-            self._target, longest=self._target.burst_beats, count_bits=ROW_BITS
+            self._target, longest=self._target.burst_beats, count_bits=row_bits(self._target)
         )
         m.submodules.lengths = lengths = Queue(width=9, depth=4)
         m.submodules.pending = pending = Queue(width=1, depth=WRITES_PENDING)

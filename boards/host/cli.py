@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,20 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
                          help="factor for the pixels 0..255 of image files")  # fmt: skip
 
 
-def _open(options: argparse.Namespace) -> Accelerator:
+@contextmanager
+def _open(options: argparse.Namespace) -> Iterator[Accelerator]:
     board = Board.of_package()
     baud = options.baud or (None if board is None else board.baud)
     if baud is None:
         raise HostError("No baud rate: give --baud N as the board's link has it")
-    link = Link(SerialTransport(options.port, baud), timeout_s=options.timeout)
-    return Accelerator(link, board=None if board is None else board.name)
+    with SerialTransport(options.port, baud) as transport:
+        link = Link(transport, timeout_s=options.timeout)
+        yield Accelerator(link, board=None if board is None else board.name)
 
 
 def _identify(options: argparse.Namespace) -> None:
-    found = _open(options).identity
+    with _open(options) as accelerator:
+        found = accelerator.identity
     if options.json:
         fields = {name: getattr(found, name) for name in found.__slots__}
         print(json.dumps(fields))
@@ -97,10 +101,11 @@ def _identify(options: argparse.Namespace) -> None:
 
 def _selftest(options: argparse.Namespace) -> None:
     test = SelfTest.of_package()
-    accelerator = _open(options)
-    accelerator.selftest(test.program, test.inputs, test.expected)
+    with _open(options) as accelerator:
+        accelerator.selftest(test.program, test.inputs, test.expected)
+        name = accelerator.identity.board
     count = sum(values.size for values in test.expected.values())
-    result = {"board": accelerator.identity.board, "values": count, "wrong": 0}
+    result = {"board": name, "values": count, "wrong": 0}
     text = f"{result['board']}: {count} values computed, all right"
     print(json.dumps(result) if options.json else text)
 
@@ -109,18 +114,18 @@ def _run(options: argparse.Namespace) -> None:
     program = HostProgram.load(options.program)
     labels = _labels(options.labels)
     images = [read_input(path, program, pixel_scale=options.pixel_scale) for path in options.images]
-    accelerator = _open(options)
-    accelerator.load(program, progress=_show_progress if sys.stderr.isatty() else None)
-    for path, image in zip(options.images, images, strict=True):
-        run = accelerator.run(image)
-        found = _result(path, run, labels, options.top)
-        print(json.dumps(found) if options.json else _text(found), flush=True)
-        if run.saturated:
-            print(
-                f"tilewright_host: {path}: {run.saturated} values are beyond what the input can "
-                "hold; is --pixel-scale right?",
-                file=sys.stderr,
-            )
+    with _open(options) as accelerator:
+        accelerator.load(program, progress=_show_progress if sys.stderr.isatty() else None)
+        for path, image in zip(options.images, images, strict=True):
+            run = accelerator.run(image)
+            found = _result(path, run, labels, options.top)
+            print(json.dumps(found) if options.json else _text(found), flush=True)
+            if run.saturated:
+                print(
+                    f"tilewright_host: {path}: {run.saturated} values are beyond what the input can "
+                    "hold; is --pixel-scale right?",
+                    file=sys.stderr,
+                )
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -187,6 +187,11 @@ class Link:
                 f"Board {self.identity.board!r} refused to {what} at {address:#x}; use the host "
                 "package that was built with its bitstream"
             )
+        if self.status & Status.BUS_SILENT:
+            raise HostError(
+                f"Board {self.identity.board!r} got no answer from its bus on {what} at "
+                f"{address:#x}; reset the board, or load its bitstream again"
+            )
         if self.status & (Status.BUS_ERROR | Status.BUS_DECODE):
             raise HostError(
                 f"Board {self.identity.board!r} got a bus error on {what} at {address:#x}; check "
@@ -242,7 +247,7 @@ class Link:
             for body in map(unescape, filter(None, frames)):
                 if body is None:
                     damaged = True
-                elif body[:2] == expected and len(body) in (3, 3 + size):
+                elif body[:2] == expected and _whole(body, size):
                     self.status = Status(body[-1])
                     return body[2:-1]
             received = bytearray(rest)
@@ -251,3 +256,8 @@ class Link:
         else:
             self.counts.silent += 1
         return None
+
+
+def _whole(body: bytes, size: int) -> bool:
+    """Whether an answer has the data that it should have."""
+    return len(body) in (3, 3 + size) or (len(body) > 3 and bool(body[-1] & Status.BUS_SILENT))

@@ -72,6 +72,8 @@ class Status(enum.IntFlag):
     BUS_DECODE = 0b10
     REFUSED = 0b100
     """The command does not exist, or its count or address is not allowed; nothing was done."""
+    BUS_SILENT = 0b1000
+    """Memory or registers did not answer in time; the data end before the answer's count."""
     SELFTEST_DONE = 0x10
     SELFTEST_PASSED = 0x20
 

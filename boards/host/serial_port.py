@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, Self
 
 from .errors import HostError
 
@@ -20,6 +20,8 @@ class SerialTransport:
     ----------
     port : such as /dev/ttyUSB0 or COM3
     baud : of the board's link
+
+    In a `with` statement it is given back at the end.
 
     Raises
     ------
@@ -63,6 +65,12 @@ class SerialTransport:
     def close(self) -> None:
         """Give the port back."""
         self._port.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _lost(self, error: Exception) -> HostError:
         return HostError(

@@ -43,6 +43,8 @@ class BusMaster(wiring.Component):
         The access ends in this cycle.
     response : ``Out(2)``
         With `done`: AXI's.
+    busy : ``Out(1)``
+        An access has not ended.
     shift, data : ``In(1)``, ``In(8)``
         A byte enters behind the others; `low` leaves.
     low : ``Out(8)``
@@ -63,6 +65,7 @@ class BusMaster(wiring.Component):
                 "write": In(1),
                 "done": Out(1),
                 "response": Out(2),
+                "busy": Out(1),
                 "shift": In(1),
                 "data": In(8),
                 "low": Out(8),
@@ -113,6 +116,7 @@ class BusMaster(wiring.Component):
             got.eq(r & ~ar & selected("rvalid")),
             acknowledged.eq(b & ~aw & ~w & selected("bvalid")),
             self.done.eq(got | acknowledged),
+            self.busy.eq(r | b),
             self.response.eq(Mux(b, selected("bresp"), selected("rresp"))),
         ]
         with m.If(self.done):

@@ -27,10 +27,15 @@ from tilewright.boards.link.transmitter import UartTransmitter
 from tilewright.hw.axi import axi4, axi_lite
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS
 
-__all__ = ["HostLink"]
+__all__ = ["PATIENCE", "HostLink"]
 
 _TRANSFER = Command.READ_MEMORY >> 2
 _OTHER = Command.IDENTIFY >> 2
+_SILENT = exact_log2(Status.BUS_SILENT)
+
+PATIENCE = 1 << 12
+"""Cycles that memory or registers may take to answer; a burst beside an SDRAM's refresh takes some
+hundred."""
 
 
 class _Place(NamedTuple):
@@ -105,7 +110,7 @@ class HostLink(wiring.Component):
 
         request = buffer.request
         place = self._count_bytes(m, request)
-        status = Signal(3)
+        status = Signal(4)
         block = len(buffer.index)
         m.d.comb += [
             buffer.index.eq(place.index | place.lane),
@@ -120,6 +125,7 @@ class HostLink(wiring.Component):
         with m.If(master.done):
             m.d.sync += status[:2].eq(status[:2] | master.response)
 
+        silent = self._silent(m, master)
         with m.FSM(init="RECEIVE"):
             with m.State("RECEIVE"):
                 m.d.comb += deframer.listen.eq(1)
@@ -127,15 +133,15 @@ class HostLink(wiring.Component):
                     m.d.comb += place.start.eq(1)
                     m.next = "DECODE"
             with m.State("DECODE"):
-                self._decode(m, request, status)
+                self._decode(m, request, status, master.busy)
             with m.State("WAIT"):
                 m.d.comb += deframer.listen.eq(1)
                 with m.If(deframer.begin):  # another request comes: this one needs no answer
                     m.next = "RECEIVE"
                 with m.Elif(self.irq):
                     m.next = "COMMAND"
-            self._write_states(m, master, place)
-            self._answer_states(m, buffer, master, enframer, place, status)
+            self._write_states(m, master, place, silent, status)
+            self._answer_states(m, buffer, master, enframer, place, status, silent)
         return m
 
     def _count_bytes(self, m: Module, request: Any) -> _Place:
@@ -195,8 +201,19 @@ class HostLink(wiring.Component):
             enframer.o.ready.eq(transmitter.i.ready & ~refusing),
         ]
 
-    def _decode(self, m: Module, request: Any, status: Signal) -> None:
-        """What to do with a whole request."""
+    def _silent(self, m: Module, master: BusMaster) -> Signal:
+        """Whether the bus has let an access wait for too long."""
+        waited = Signal(range(PATIENCE))
+        silent = Signal()
+        m.d.comb += silent.eq(waited.all() & ~master.done)
+        with m.If(master.read | master.write):
+            m.d.sync += waited.eq(0)
+        with m.Elif(~waited.all()):
+            m.d.sync += waited.eq(waited + 1)
+        return silent
+
+    def _decode(self, m: Module, request: Any, status: Signal, busy: Signal) -> None:
+        """What to do with a whole request; nothing while the bus has not ended the access before."""
         payload, data_bytes = self._identity.payload, self._identity.data_bytes
         before = Signal.like(request.sequence)
         transfer = request.kind == _TRANSFER
@@ -208,6 +225,8 @@ class HostLink(wiring.Component):
         m.next = "COMMAND"
         with m.If(~known | (odd != 0) | (request.count > payload)):
             m.d.sync += status.eq(Status.REFUSED)
+        with m.Elif(transfer & busy):
+            m.d.sync += [status.eq(Status.BUS_SILENT), before.eq(before)]
         with m.Elif(transfer & request.write & (request.sequence != before)):
             m.d.sync += status.eq(0)
             m.next = "FILL"
@@ -216,7 +235,9 @@ class HostLink(wiring.Component):
             with m.If(~transfer & request.registers):
                 m.next = "WAIT"
 
-    def _write_states(self, m: Module, master: BusMaster, place: _Place) -> None:
+    def _write_states(
+        self, m: Module, master: BusMaster, place: _Place, silent: Signal, status: Signal
+    ) -> None:
         """Beat by beat from the buffer to the bus."""
         with m.State("FILL"):  # the buffer's byte comes a cycle late
             m.next = "SHIFT"
@@ -230,9 +251,13 @@ class HostLink(wiring.Component):
             with m.Else():
                 m.d.comb += place.step.eq(1)
                 m.next = "FILL"
-        with m.State("WRITE"), m.If(master.done):
-            m.d.comb += place.step.eq(1)
-            m.next = "FILL"
+        with m.State("WRITE"):
+            with m.If(master.done):
+                m.d.comb += place.step.eq(1)
+                m.next = "FILL"
+            with m.If(silent):
+                m.d.sync += status[_SILENT].eq(1)
+                m.next = "COMMAND"
 
     def _answer_states(
         self,
@@ -242,13 +267,15 @@ class HostLink(wiring.Component):
         enframer: Enframer,
         place: _Place,
         status: Signal,
+        silent: Signal,
     ) -> None:
         """Command, sequence number, data if any, status; beats are read as they are sent."""
         request = buffer.request
         command = request.as_value()[:8]
-        flags = Cat(status, 0, self.selftest_done, self.selftest_passed)
+        flags = Cat(status, self.selftest_done, self.selftest_passed)
         identify = request.kind == _OTHER
         carries = ~request.write & ~(identify & request.registers) & (status != Status.REFUSED)
+        carries &= ~status[_SILENT]
 
         def send(state: str, byte: Any, following: str) -> None:
             with m.State(state):
@@ -270,8 +297,12 @@ class HostLink(wiring.Component):
             with m.Else():
                 m.d.comb += master.read.eq(1)
                 m.next = "READ"
-        with m.State("READ"), m.If(master.done):
-            m.next = "BYTES"
+        with m.State("READ"):
+            with m.If(master.done):
+                m.next = "BYTES"
+            with m.If(silent):
+                m.d.sync += status[_SILENT].eq(1)
+                m.next = "NEXT"
         with m.State("BYTES"):
             m.d.comb += [
                 enframer.i.valid.eq(1),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from tilewright.errors import TilewrightError
 
-__all__ = ["DECERR", "OKAY", "PAGE", "BurstBeats", "check_size"]
+__all__ = ["DECERR", "OKAY", "PAGE", "BurstBeats", "SingleBeats", "check_size"]
 
 OKAY, DECERR = 0, 3
 """AXI4 responses."""
@@ -30,6 +30,12 @@ def check_size(name: str, size: int, data_bytes: int) -> None:
         raise TilewrightError(f"{name}: size must be a multiple of {PAGE} bytes, not {size!r}")
     if data_bytes not in (1, 2, 4, 8, 16):
         raise TilewrightError(f"{name}: data_bytes must be 1, 2, 4, 8 or 16, not {data_bytes!r}")
+
+
+def _members(size: int, data_bytes: int) -> dict[str, Member]:
+    burst = data.StructLayout({"address": 32, "length": 8})
+    beat = data.StructLayout({"word": ceil_log2(size // data_bytes), "last": 1, "outside": 1})
+    return {"i": In(stream.Signature(burst)), "o": Out(stream.Signature(beat))}
 
 
 class BurstBeats(wiring.Component):
@@ -54,9 +60,7 @@ class BurstBeats(wiring.Component):
     def __init__(self, size: int, data_bytes: int) -> None:
         check_size("Memory", size, data_bytes)
         self._size, self._data_bytes = size, data_bytes
-        burst = data.StructLayout({"address": 32, "length": 8})
-        beat = data.StructLayout({"word": ceil_log2(size // data_bytes), "last": 1, "outside": 1})
-        super().__init__({"i": In(stream.Signature(burst)), "o": Out(stream.Signature(beat))})
+        super().__init__(_members(size, data_bytes))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -74,4 +78,35 @@ class BurstBeats(wiring.Component):
                 self.o.p.outside.eq(self.i.p.address[12:] >= self._size // PAGE),
                 left.eq(self.i.p.length),
             ]
+        return m
+
+
+class SingleBeats(wiring.Component):
+    """The same where bursts have one beat: nothing but wires.
+
+    Parameters
+    ----------
+    size, data_bytes
+        As of BurstBeats.
+
+    Members
+    -------
+    i, o
+        As of BurstBeats; `length` is not looked at.
+    """
+
+    def __init__(self, size: int, data_bytes: int) -> None:
+        check_size("Memory", size, data_bytes)
+        self._size, self._data_bytes = size, data_bytes
+        super().__init__(_members(size, data_bytes))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += [
+            self.o.valid.eq(self.i.valid),
+            self.i.ready.eq(self.o.ready),
+            self.o.p.word.eq(self.i.p.address >> exact_log2(self._data_bytes)),
+            self.o.p.last.eq(1),
+            self.o.p.outside.eq(self.i.p.address[12:] >= self._size // PAGE),
+        ]
         return m

@@ -9,7 +9,7 @@ from typing import Self
 from tilewright.errors import TilewrightError
 
 __all__ = ["AS4C32M16SB_7", "IS42S16160B_7", "M12L64322A_6", "MT48LC16M16A2_75", "SdramTiming"]
-__all__ += ["PARTS", "ULX3S_32MB", "W9825G6KH_6"]
+__all__ += ["PADS_NS", "PARTS", "ULX3S_32MB", "W9825G6KH_6"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +97,40 @@ class SdramTiming:
         """Bits of a column's number."""
         return self.cols.bit_length() - 1
 
+    def read_latency(self, lag: float) -> int:
+        """Cycles from a READ to its first word in the register of the input's I/O cell.
+
+        Parameters
+        ----------
+        lag : share of a cycle, above 0 and up to 1, by which the chip's clock is behind the registers
+            of the outputs; 1 is in phase with them
+
+        Raises
+        ------
+        TilewrightError
+            If no edge of the clock surely finds the word: it is too fast for that lag.
+        """
+        period = 1000 / self.clock_mhz
+        late = (self.t_ac + PADS_NS) / period
+        latency = math.ceil(self.cas + lag + late - 1e-6)
+        if latency > self.cas + 1 + lag + self.t_oh / period:
+            fastest = 1000 * (1 - lag % 1) / (self.t_ac + PADS_NS)
+            raise TilewrightError(
+                f"SDRAM {self.part}: at {self.clock_mhz:g} MHz no clock edge is sure to find what is "
+                f"read, with the chip's clock {lag:g} cycles late; use at most {fastest:.1f} MHz"
+            )
+        return latency
+
     def cycles(self, nanoseconds: float) -> int:
         """The fewest clocks that last at least so long."""
         return math.ceil(nanoseconds * self.clock_mhz / 1000 - 1e-6)
 
 
 _64MS = 64e6
+
+PADS_NS = 6.0
+"""From an edge of the clock within the FPGA to the chip, and from its data to a register's setup:
+what pads and wires take both ways, counted generously."""
 
 MT48LC16M16A2_75 = SdramTiming(
     part="MT48LC16M16A2-75",

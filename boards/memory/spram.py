@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Mux, 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from tilewright.boards.memory.beats import DECERR, OKAY, BurstBeats
+from tilewright.boards.memory.beats import DECERR, OKAY, BurstBeats, SingleBeats
 from tilewright.errors import TilewrightError
 from tilewright.hw.axi import axi4
 
@@ -28,26 +28,31 @@ class Spram(wiring.Component):
     one cycle after the last beat of its write. Bursts are INCR and of the full width; those beyond
     the memory are answered with DECERR and write nothing. Contents are unknown at power-up.
 
+    Without `bursts` there are single beats only, from masters that take their answers at once; a read
+    is then answered in the cycle after its address.
+
     Parameters
     ----------
     data_bytes : of a beat: 2, 4 or 8
+    bursts : whether there are any
 
     Members
     -------
     bus : ``In(axi4(data_bytes))``
     """
 
-    def __init__(self, data_bytes: int) -> None:
+    def __init__(self, data_bytes: int, *, bursts: bool = True) -> None:
         if data_bytes not in (2, 4, 8):
             raise TilewrightError(f"Spram: data_bytes must be 2, 4 or 8, not {data_bytes!r}")
-        self._data_bytes = data_bytes
+        self._data_bytes, self._bursts = data_bytes, bursts
         super().__init__({"bus": In(axi4(data_bytes))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        m.submodules.read_beats = reads = BurstBeats(SPRAM_BYTES, self._data_bytes)
-        m.submodules.write_beats = writes = BurstBeats(SPRAM_BYTES, self._data_bytes)
+        kind = BurstBeats if self._bursts else SingleBeats
+        m.submodules.read_beats = reads = kind(SPRAM_BYTES, self._data_bytes)
+        m.submodules.write_beats = writes = kind(SPRAM_BYTES, self._data_bytes)
         m.d.comb += [
             reads.i.valid.eq(bus.arvalid),
             reads.i.p.address.eq(bus.araddr),
@@ -82,7 +87,7 @@ class Spram(wiring.Component):
         return m
 
     def _blocks(
-        self, m: Module, read: Signal, write: Signal, word: Signal, writes: BurstBeats
+        self, m: Module, read: Signal, write: Signal, word: Signal, writes: BurstBeats | SingleBeats
     ) -> Signal:
         """The blocks; what the read of the cycle before found."""
         bus = self.bus
@@ -113,12 +118,14 @@ class Spram(wiring.Component):
             outputs.append(out)
         return Array(outputs)[group] if lanes < _BLOCKS else outputs[0]
 
-    def _answer(self, m: Module, read: Signal, reads: BurstBeats, found: Signal) -> None:
+    def _answer(
+        self, m: Module, read: Signal, reads: BurstBeats | SingleBeats, found: Signal
+    ) -> None:
         """Offer what was read; a write in the meantime spoils the blocks' outputs, so keep it."""
         bus = self.bus
         fresh = Signal()  # the blocks' outputs are what is offered
         kept = Signal(8 * self._data_bytes, reset_less=True)
-        m.d.comb += bus.rdata.eq(Mux(fresh, found, kept))
+        m.d.comb += bus.rdata.eq(Mux(fresh, found, kept) if self._bursts else found)
         m.d.sync += fresh.eq(read)
         with m.If(fresh):
             m.d.sync += kept.eq(found)

@@ -178,12 +178,15 @@ def open_accelerator(
     from tilewright.boards.host import Accelerator, Link, SerialTransport
 
     if port is not None:
-        yield Accelerator(SerialTransport(port, board.baud), board=board.name)
+        with SerialTransport(port, board.baud) as transport:
+            yield Accelerator(transport, board=board.name)
         return
     from tilewright.boards.virtual import virtual_board, virtual_identity
 
-    with virtual_board(board, cache_folder(), noise=noise, seed=seed) as terminal:
-        transport = SerialTransport(terminal, virtual_identity(board).baud)
+    with (
+        virtual_board(board, cache_folder(), noise=noise, seed=seed) as terminal,
+        SerialTransport(terminal, virtual_identity(board).baud) as transport,
+    ):
         link = Link(transport, timeout_s=_VIRTUAL_TIMEOUT_S, gap_s=_VIRTUAL_GAP_S)
         yield Accelerator(link, board=board.name)
 

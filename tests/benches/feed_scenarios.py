@@ -18,6 +18,7 @@ from tilewright.hw.weights import WeightsUnit
 
 __all__ = [
     "BUSES",
+    "as_store",
     "instruction",
     "latency",
     "load",
@@ -30,6 +31,20 @@ __all__ = [
 ]
 
 BUSES = (1, 2, 4, 8, 16, 64)
+
+
+def as_store(job: dict[str, int]) -> dict[str, int]:
+    """The bits of an instruction for STORE's unit, as the fields that a STORE has there."""
+    word, at = 0, 0
+    for item in FIELDS[Opcode(job["opcode"])]:
+        word |= (job[item.name] & ((1 << item.bits) - 1)) << at
+        at += item.bits
+    fields = {}
+    for item in FIELDS[Opcode.STORE]:
+        value = word & ((1 << item.bits) - 1)
+        fields[item.name] = value - (value >> (item.bits - 1) << item.bits if item.signed else 0)
+        word >>= item.bits
+    return fields
 
 
 def instruction(opcode: Opcode, **values: int) -> dict[str, int]:

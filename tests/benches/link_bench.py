@@ -29,6 +29,7 @@ class Bench:
     ----------
     memory, registers : what stands there; register accesses are listed in `accesses`
     faults : addresses that answer with an error: SLVERR from memory, DECERR from a register
+    mute : addresses of memory that are not answered as long as they are here
     irq : the interrupt's level
     """
 
@@ -50,6 +51,7 @@ class Bench:
         self.registers: dict[int, int] = {}
         self.accesses: list[tuple[str, int, int]] = []
         self.faults: set[int] = set()
+        self.mute: set[int] = set()
         self.bursts: list[tuple[str, int]] = []
         self.irq = 0
         self.sent: deque[int] = deque()
@@ -112,6 +114,10 @@ class Bench:
         if pause := self.random.randrange(self.latency + 1):
             await ctx.delay(pause * _CYCLE_S)
 
+    async def _unmuted(self, ctx: Any, address: int) -> None:
+        while address in self.mute:
+            await ctx.delay(8 * _CYCLE_S)
+
     async def _accept(self, ctx: Any, bus: Any, channel: str, *fields: str) -> list[int]:
         """Values of a channel when it is taken, after a pause."""
         valid, ready = getattr(bus, f"{channel}valid"), getattr(bus, f"{channel}ready")
@@ -147,6 +153,7 @@ class Bench:
                 value = int.from_bytes(self.memory[at : at + size], "little")
                 self.bursts.append(("read", address))
                 resp = 2 * (address in self.faults)
+                await self._unmuted(ctx, address)
                 await self._answer(ctx, bus, "r", data=value, resp=resp, last=1)
             elif ctx.get(bus.awvalid):
                 (address,) = await self._accept(ctx, bus, "aw", "addr")
@@ -155,6 +162,7 @@ class Bench:
                 at = address - self.identity.memory_base
                 self.memory[at : at + size] = value.to_bytes(size, "little")
                 self.bursts.append(("write", address))
+                await self._unmuted(ctx, address)
                 await self._answer(ctx, bus, "b", resp=2 * (address in self.faults))
             else:
                 await ctx.changed(bus.arvalid, bus.awvalid)

@@ -18,10 +18,10 @@ from drain_scenarios import (
     unpack_beats,
     windows,
 )
-from feed_scenarios import instruction, latency
+from feed_scenarios import as_store, instruction, latency
 from streams import Agent, Drive, Scenario, Sink, Source, Watch
 
-from tilewright.compiler.isa import FIELDS, PARAM_BYTES, Opcode
+from tilewright.compiler.isa import PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.store import StoreUnit
 from tilewright.quant import numerics
@@ -83,15 +83,6 @@ class WriterModel(Agent):
         self.beats.sample(ctx, cycle)
         moving = len(self.transfers.got) > before or len(self.beats.got) < self.wanted
         self.pause = self.slow if moving else max(self.pause - 1, 0)
-
-
-def raw(job: dict[str, int]) -> int:
-    """An instruction as the bits of the queue."""
-    word, at = 0, 0
-    for item in FIELDS[Opcode(job["opcode"])]:
-        word |= (job[item.name] & ((1 << item.bits) - 1)) << at
-        at += item.bits
-    return word
 
 
 def reference(
@@ -187,7 +178,10 @@ def store(seed: int) -> Scenario:
             beats.append([-1] * 8 + [None] * (-8 % target.bus_bytes))
     finish = instruction(Opcode.FINISH)
     source = Source(
-        dut.i, [raw(job) for job in [*jobs, finish]], chance=random.choice(CHANCES), random=random
+        dut.i,
+        [as_store(job) for job in [*jobs, finish]],
+        chance=random.choice(CHANCES),
+        random=random,
     )
     port = Port(
         dut.param_transfer,

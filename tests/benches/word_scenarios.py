@@ -7,7 +7,7 @@ from typing import Any
 
 from bus_scenarios import CHANCES
 from buses import Port, transferred
-from feed_scenarios import BUSES, latency
+from feed_scenarios import BUSES, as_store, latency
 from streams import Drive, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.isa import FIELDS, Opcode, encode
@@ -155,7 +155,7 @@ def fetch(seed: int) -> Scenario:
         name = routes[opcode]
         data = encoded(fields)
         memory += data
-        expected[name].append(int.from_bytes(data, "little") if name == "store" else fields)
+        expected[name].append(as_store(fields) if name == "store" else fields)
     port = Port(
         dut.transfer,
         dut.beats,

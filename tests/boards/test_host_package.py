@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import errno
 import json
 import shutil
@@ -20,11 +21,13 @@ from line_noise import Noise
 from PIL import Image
 from terminal import terminal
 
+from tilewright.board_runs import open_accelerator
 from tilewright.boards import host
 from tilewright.boards.host import SerialTransport
 from tilewright.boards.host.cli import main
 from tilewright.boards.host.package import Board
 from tilewright.boards.host_package import write_host_package
+from tilewright.boards.registry import BOARDS
 from tilewright.boards.selftest import known_answer
 from tilewright.compiler.target import Target
 
@@ -208,6 +211,26 @@ def test_a_port_on_which_nobody_answers_is_named(
     with terminal(None) as port:
         text = command(folder, capsys, "identify", "--port", port)
     assert text.startswith(f"tilewright_host: No answer on {port} after 10 tries; check that the ")
+
+
+def test_the_port_is_given_back_however_a_command_ends(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    serial_port = serial.Serial
+
+    def remember(*arguments: Any, **options: Any) -> Any:
+        opened.append(serial_port(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(serial, "Serial", remember)
+    with terminal(BoardModel(TARGET)) as port:
+        command(folder, capsys, "identify", "--port", port, code=0)
+        with open_accelerator(dataclasses.replace(BOARDS["icepi-zero"], name="model"), port):
+            assert opened[1].is_open
+    with terminal(None) as port:
+        command(folder, capsys, "identify", "--port", port)
+    assert [one.is_open for one in opened] == [False] * 3
 
 
 def test_a_board_that_is_unplugged_is_named() -> None:

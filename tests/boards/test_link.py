@@ -23,6 +23,7 @@ from tilewright.boards.host.protocol import (
     unescape,
 )
 from tilewright.boards.link import HostLink
+from tilewright.boards.link.host_link import PATIENCE
 from tilewright.hw.verilog import component_verilog
 
 BASE = 0x1000
@@ -115,6 +116,29 @@ def test_data_of_another_length_than_the_header_says_are_refused(bench: Bench, l
     for data in (b"abc", b"abcde", b""):
         assert answers(bench, request(Command.WRITE_MEMORY, 82, 4, BASE, data)) == [None]
     assert answers(bench, enframe(b"")) == [None]
+
+
+def test_a_bus_that_does_not_answer_is_reported_and_used_again_once_it_does(
+    bench: Bench, link: Link
+) -> None:
+    patient = Link(bench, timeout_s=2 * PATIENCE / bench.identity.clock_hz, gap_s=0.00001)
+    where = BASE + 8
+    reports = "got no answer from its bus on {} at 0x1000; reset the board"
+    for name, use in (
+        ("read memory", lambda: patient.read_memory(BASE, 16)),
+        ("write memory", lambda: patient.write_memory(BASE, bytes(16))),
+    ):
+        bench.mute.add(where)
+        with pytest.raises(HostError, match=reports.format(name)):
+            use()
+        assert patient.counts.retries == 0
+        with pytest.raises(HostError, match="got no answer from its bus on read register"):
+            patient.read_register(0)
+        bench.mute.clear()
+        bench.run(100)
+        use()
+        assert patient.read_register(0) == bench.registers.get(0, 0)
+        assert patient.read_memory(BASE, 64) == bench.memory[:64]
 
 
 def test_flags_between_frames_mean_nothing(bench: Bench, link: Link) -> None:

@@ -98,9 +98,22 @@ def test_the_parts_have_the_sizes_of_their_boards() -> None:
     assert MT48LC16M16A2_75.cycles(20) == 2 and MT48LC16M16A2_75.at(133).cycles(20) == 3
 
 
+def test_what_is_read_is_looked_for_at_the_edge_that_finds_it() -> None:
+    chip = MT48LC16M16A2_75  # 6 ns after its edge, 2.5 ns beyond the next one
+    for mhz in (10, 50, 62.5):
+        assert chip.at(mhz).read_latency(0.25) == chip.cas + 1
+    for mhz in (10, 83):
+        assert chip.at(mhz).read_latency(1) == chip.cas + 2
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: MT48LC16M16A2_75.at(66).read_latency(0.25),
+            r"at 66 MHz no clock edge .*, with the chip's clock 0.25 .* use at most 62.5 MHz$",
+        ),
+        (lambda: MT48LC16M16A2_75.at(100).read_latency(1), r"use at most 83.3 MHz$"),
         (lambda: MT48LC16M16A2_75.at(150), r"^SDRAM MT48LC.*: clock_mhz must be .* 133, not 150$"),
         (lambda: replace(M12L64322A_6, data_bits=8), r"data_bits must be one of 16, 32, not 8$"),
         (

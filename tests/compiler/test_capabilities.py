@@ -30,6 +30,7 @@ OTHERS: dict[str, Any] = {
     "acc_depth": 256,
     "leaky": False,
     "pack_pixels": 1,
+    "address_bits": 20,
     "function_count": 1,
 }
 SPEED: dict[str, Any] = {
@@ -41,6 +42,8 @@ SPEED: dict[str, Any] = {
     "multiplier_stages": 4,
     "edge_registers": 2,
     "counters": False,
+    "unit_queue": 1,
+    "bursts": False,
     "clock_mhz": 7.0,
 }
 
@@ -83,6 +86,8 @@ def test_what_only_changes_the_speed_is_no_difference() -> None:
         changes: dict[str, Any] = {name: value}
         if name == "multiplier":
             changes["multiplier_stages"] = 4
+        if name == "bursts":
+            changes["burst_beats"] = 1
         check_target(TARGET, dataclasses.replace(TARGET, **changes))
     narrow = dataclasses.replace(TARGET, weight_bits=4)
     check_target(narrow, dataclasses.replace(narrow, weights_per_multiplier=2))
