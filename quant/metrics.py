@@ -161,8 +161,8 @@ def accuracy(
     """
     graph = fixed.graph
     count = check_data(graph, inputs, what="Test images")
-    tensor = _output_tensor(graph, output)
-    _check_labels(labels, count, math.prod(graph.shapes[tensor]))
+    tensor = output_tensor(graph, output)
+    check_labels(labels, count, math.prod(graph.shapes[tensor]))
     size = _batch_size(graph)
     float_correct = fixed_correct = agreeing = 0
     for start in range(0, count, size):
@@ -198,8 +198,8 @@ def right_share(network: Graph | FixedGraph, inputs: Mapping[str, Array], labels
     """
     graph = network.graph if isinstance(network, FixedGraph) else network
     count = check_data(graph, inputs, what="Test images")
-    tensor = _output_tensor(graph, None)
-    _check_labels(labels, count, math.prod(graph.shapes[tensor]))
+    tensor = output_tensor(graph, None)
+    check_labels(labels, count, math.prod(graph.shapes[tensor]))
     size, right = _batch_size(graph), 0
     for start in range(0, count, size):
         raw = {name: array[start : start + size] for name, array in inputs.items()}
@@ -224,7 +224,8 @@ def _batch_size(graph: Graph) -> int:
     return max(1, min(256, _BATCH_VALUES // largest))
 
 
-def _output_tensor(graph: Graph, name: str | None) -> str:
+def output_tensor(graph: Graph, name: str | None) -> str:
+    """Tensor of the graph output called `name`, or of the only one if None; else TilewrightError."""
     known = {o.name: o.tensor for o in graph.outputs}
     if name is None and len(known) == 1:
         return next(iter(known.values()))
@@ -236,7 +237,8 @@ def _output_tensor(graph: Graph, name: str | None) -> str:
     return known[name]
 
 
-def _check_labels(labels: Array, count: int, classes: int) -> None:
+def check_labels(labels: Array, count: int, classes: int) -> None:
+    """Raise TilewrightError unless there is an integer in 0..classes - 1 for each of `count` images."""
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise TilewrightError(
             f"Labels must be {count} integers, one per image, not {labels.dtype} of shape "

@@ -97,6 +97,17 @@ def test_the_default_output_folder_is_named_after_the_network(folder, capsys):
     assert code == 0 and Path(found["output"]) == Path("build/Net")
 
 
+def test_quantize_says_what_each_layer_costs_where_there_are_labels(folder, capsys):
+    command = ("quantize", "net.py:Net", "-c", "data.npz", "-o", "out")
+    code, found = run_json(capsys, *command, "--test", "data.npz")
+    assert code == 0
+    assert [x["name"] for x in found["losses"]] == [x["name"] for x in found["layers"]]
+    assert {x["images"] for x in found["losses"]} == {12}
+    assert main([*command, "--test", "data.npz", "--quiet"]) == 0
+    assert "loss of accuracy layer by layer (float: " in capsys.readouterr().out
+    assert run_json(capsys, *command)[1]["losses"] == []
+
+
 def test_an_interrupted_calibration_goes_on_with_resume(folder, capsys, monkeypatch):
     command = ("quantize", "net.py:Net", "-c", "data.npz", "-o", "out", "--quiet")
     assert "nothing to go on with" in refused(capsys, *command[:-1], "--resume")

@@ -95,7 +95,9 @@ def page(request, tmp_path_factory):
     if request.param == "report":
         return read(folder, "report", report_dict(REPORT))
     layers = [dataclasses.asdict(found) for found in PROFILES]
-    result = {"name": f"net {EVIL}", "layers": layers, "edges": REPORT.edges, "front": []}
+    lost = {"images": 50, "correct": 44, "float_correct": 45, "loss": 0.02, "sqnr_db": 20.0}
+    losses = [{"name": found.name, **lost} for found in PROFILES]
+    result = {"name": f"net {EVIL}", "layers": layers, "losses": losses, "front": []}
     return read(folder, "quantize", result)
 
 

@@ -20,7 +20,7 @@ from tilewright.html.writing import require_plotly, write_page
 from tilewright.networks import QuantizedNetwork, quantized_network, save_quantized
 from tilewright.outputs import staging, to_json
 from tilewright.planning import plan_lines
-from tilewright.progress import show_progress
+from tilewright.progress import Progress, show_progress
 from tilewright.quant.fixed import FixedGraph
 from tilewright.settings import (
     load_graph,
@@ -35,6 +35,7 @@ from tilewright.usercode import is_python
 
 if TYPE_CHECKING:
     from tilewright.graph.ir import Graph
+    from tilewright.quant.layerwise import LayerLoss
 
 __all__ = [
     "check",
@@ -86,7 +87,7 @@ def _print_layers(console: Console, graph: Graph, host: dict[str, list[str]]) ->
 def quantize(options: argparse.Namespace) -> Outcome:
     """Choose a fractional length for every tensor; writes quantized.onnx (QONNX)."""
     from tilewright.analysis import edges
-    from tilewright.profiles import print_profiles
+    from tilewright.profiles import print_losses, print_profiles
     from tilewright.quant.profile import profile
 
     if options.html:
@@ -94,10 +95,11 @@ def quantize(options: argparse.Namespace) -> Outcome:
     config = resolve(options)
     with show_progress(quiet=options.quiet) as progress:
         network = quantized_network(config, progress, resume=options.resume)
-        profiles = []
+        profiles, losses = [], []
         if network.calibration is not None:
             progress(0, 0, "compare float and fixed")
             profiles = profile(network.fixed, network.calibration.inputs)
+            losses = _layer_losses(network.fixed, test_data(config, network.fixed.graph), progress)
         elif options.html:
             raise TilewrightError("No images to show value ranges of: give --calibration FILE")
     folder = output_folder(config, network.fixed.graph.name)
@@ -108,6 +110,7 @@ def quantize(options: argparse.Namespace) -> Outcome:
         "edges": edges(network.fixed),
         "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
         "layers": [dataclasses.asdict(found) for found in profiles],
+        "losses": [{**dataclasses.asdict(found), "loss": found.loss} for found in losses],
         "steps": [dataclasses.asdict(step) for step in network.log],
         "front": [] if network.plan is None else list(map(dataclasses.asdict, network.plan.front)),
     }
@@ -122,9 +125,23 @@ def quantize(options: argparse.Namespace) -> Outcome:
         print_lines(console, lines)
         if profiles:
             print_profiles(profiles, network.log, console)
+        if losses:
+            print_losses(losses, console)
         print_lines(console, [f"Wrote {folder / 'quantized.onnx'}"])
 
     return Outcome(0, result, render)
+
+
+def _layer_losses(fixed: FixedGraph, test: Data | None, progress: Progress) -> list[LayerLoss]:
+    """Loss of accuracy layer by layer; nothing without labels, or where one image takes too long."""
+    from tilewright.quant.layerwise import images_within, layer_losses
+
+    count = images_within(fixed)
+    if test is None or test.labels is None or not count or len(fixed.graph.outputs) != 1:
+        return []
+    few = test.first(count)
+    assert few.labels is not None
+    return layer_losses(fixed, few.inputs, few.labels, progress=progress)
 
 
 def compile_model(options: argparse.Namespace) -> Outcome:

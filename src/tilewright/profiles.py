@@ -1,4 +1,4 @@
-"""The table of `tilewright quantize`: a box plot for each layer with its format's range behind it."""
+"""The tables of `tilewright quantize`: value ranges over formats, and the loss layer by layer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from tilewright.quant.candidates import Step
+from tilewright.quant.layerwise import LayerLoss
 from tilewright.quant.profile import TensorProfile
 
-__all__ = ["box_plot", "print_profiles"]
+__all__ = ["box_plot", "print_losses", "print_profiles"]
 
 WIDTH = 33
 """Characters of a box plot; odd, so that there is a middle for 0."""
@@ -68,6 +69,25 @@ def print_profiles(
             f"{found.sqnr_db:.1f}",
             f"{found.saturated:.2%}",
             ", ".join(f"{c.frac}: {c.error:.3g}" for c in candidates),
+        )
+    console.print(table)
+
+
+def print_losses(losses: Sequence[LayerLoss], console: Console) -> None:
+    """Print what is lost with all layers up to each one in fixed point and the rest in float."""
+    images, right = losses[0].images, losses[0].float_correct
+    table = Table(
+        title=f"loss of accuracy layer by layer (float: {right / images:.2%} of {images})"
+    )
+    table.add_column("fixed up to", overflow="fold")
+    for name in ("right", "points lost", "SQNR dB of the output"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for found in losses:
+        table.add_row(
+            escape(found.name),
+            f"{found.correct / images:.2%}",
+            f"{100 * found.loss:+.2f}",
+            f"{found.sqnr_db:.1f}",
         )
     console.print(table)
 

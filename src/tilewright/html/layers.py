@@ -8,7 +8,7 @@ from typing import Any
 from tilewright.html.figures import bars, layer_figure
 from tilewright.html.parts import Section, Table, format_name, number
 
-__all__ = ["cycles_section", "error_section", "layers_section"]
+__all__ = ["cycles_section", "error_section", "layers_section", "loss_section"]
 
 Layers = Sequence[Mapping[str, Any]]
 
@@ -71,6 +71,33 @@ def error_section(layers: Layers) -> Section:
             names,
             xaxis={"title": "SQNR in dB"},
         ),
+    )
+
+
+def loss_section(losses: Layers) -> Section | None:
+    """Accuracy lost with the first layers in fixed point; None where there were no labels."""
+    if not losses:
+        return None
+    rows = tuple(
+        (
+            found["name"],
+            number(found["correct"] / found["images"], ".2f", 100),
+            number(found["loss"], "+.2f", 100),
+            number(found["sqnr_db"], ".2f"),
+        )
+        for found in losses
+    )
+    names = [found["name"] for found in losses]
+    lost = bars("points lost", names, [100 * found["loss"] for found in losses], "points")
+    return Section(
+        key="losses",
+        title="Loss of accuracy layer by layer",
+        text="All layers up to the one named are in fixed point, those after it in float, on "
+        f"{losses[0]['images']:,} labelled images.",
+        table=Table(
+            columns=("fixed up to", "right %", "points lost", "SQNR dB of the output"), rows=rows
+        ),
+        figure=layer_figure([lost], names),
     )
 
 

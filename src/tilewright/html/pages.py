@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tilewright.html.layers import cycles_section, error_section, layers_section
+from tilewright.html.layers import (
+    cycles_section,
+    error_section,
+    layers_section,
+    loss_section,
+)
 from tilewright.html.page import page_text
 from tilewright.html.pareto import confirmed_section, front_section, pareto_sections
 from tilewright.html.parts import Section
@@ -21,7 +26,13 @@ Result = Mapping[str, Any]
 def quantize_page(result: Result) -> str:
     """The page of `tilewright quantize`."""
     layers = result["layers"]
-    sections = [layers_section(layers), ranges_section(layers), error_section(layers)]
+    found: list[Section | None] = [
+        layers_section(layers),
+        ranges_section(layers),
+        error_section(layers),
+        loss_section(result["losses"]),
+    ]
+    sections = [section for section in found if section is not None]
     return page_text(f"{result['name']}: quantization", {"Layers": str(len(layers))}, sections)
 
 
