@@ -42,7 +42,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_its_task_is_done_again(
 
 def test_a_cluster_that_is_there_is_used():
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
         Engine(cluster.scheduler_address) as engine,
     ):
         assert list(engine.run(divmod, [(7, 2)])) == [(0, (3, 1))]

@@ -40,7 +40,7 @@ class Engine:
                 n_workers=max(workers or 1, 1) if workers is not None else os.cpu_count() or 1,
                 threads_per_worker=1,
                 processes=workers != 0,
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs="CRITICAL",
             )
         try:
