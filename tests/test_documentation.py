@@ -36,9 +36,6 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
-# One worker runs all pages, since they share a folder.
-pytestmark = pytest.mark.xdist_group("documentation")
-
 
 @dataclass(frozen=True)
 class Block:
@@ -77,10 +74,12 @@ def names() -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A page's imports and registered activations do not reach the next one."""
+    """Imports and registered activations of a page, or of other tests, do not reach the next page."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(functions, "_functions", {})
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    for block in (block for page in PAGES for block in blocks(page) if block.title):
+        monkeypatch.delitem(sys.modules, Path(block.title).stem, raising=False)
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -112,7 +111,6 @@ def test_a_page_does_what_it_says(page: str, names: dict[str, object]) -> None:
             continue
         elif block.language == "python":
             padding = "\n" * int(block.place.rpartition(":")[2])
-            sys.modules.pop("net", None)  # it may be that of an earlier test
             exec(compile(padding + block.text, str(ROOT / page), "exec"), names)  # noqa: S102
         elif block.language == "sh":
             run_commands(block)

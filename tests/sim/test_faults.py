@@ -174,6 +174,7 @@ DEADLOCKS: list[tuple[Opcode, dict[str, int], str]] = [
     (Opcode.LOAD, {"wait_calc": 9}, "LOAD: waits for a token from CALC"),
     (Opcode.LOAD, {"wait_store": 9}, "LOAD: waits for a token from STORE"),
     (Opcode.STORE, {"wait_calc": 9}, "STORE: waits for a token from CALC"),
+    (Opcode.STORE, {"row_beats": 4}, "a write burst has no response yet"),
 ]
 
 
