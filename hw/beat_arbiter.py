@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST
-from tilewright.hw.burst_log import BUS_FAULT
+from tilewright.hw.read_arbiter import arbiter_members
 
 __all__ = ["BeatArbiter"]
 
@@ -26,20 +24,7 @@ class BeatArbiter(wiring.Component):
 
     def __init__(self, target: Target, count: int) -> None:
         self._target, self._count = target, count
-        super().__init__(
-            {
-                "requests": In(stream.Signature(BURST)).array(count),
-                "ar": Out(stream.Signature(BURST)),
-                "r_valid": In(1),
-                "r_last": In(1),
-                "r_resp": In(2),
-                "beat_valid": Out(count),
-                "halt": In(1),
-                "idle": Out(1),
-                "fault": Out(BUS_FAULT),
-                "fault_reader": Out(range(count)),
-            }
-        )
+        super().__init__(arbiter_members(count))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

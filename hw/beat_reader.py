@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 from amaranth.utils import exact_log2
 
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST, COUNT_BITS, TRANSFER
+from tilewright.hw.burst import COUNT_BITS
+from tilewright.hw.reader import reader_members
 
 __all__ = ["BeatReader"]
 
@@ -41,16 +41,7 @@ class BeatReader(wiring.Component):
     def __init__(self, target: Target, *, count_bits: int = COUNT_BITS) -> None:
         self._target = target
         self._count_bits = min(count_bits, target.address_bits)
-        width = 8 * target.bus_bytes
-        super().__init__(
-            {
-                "i": In(stream.Signature(TRANSFER)),
-                "request": Out(stream.Signature(BURST)),
-                "beat_valid": In(1),
-                "beat": In(width),
-                "o": Out(stream.Signature(width)),
-            }
-        )
+        super().__init__(reader_members(target))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 from amaranth.utils import exact_log2
 
 from tilewright.compiler.target import Target
-from tilewright.hw.burst import BURST, TRANSFER
-from tilewright.hw.burst_log import BUS_FAULT
-from tilewright.hw.writer import beat_layout, row_bits
+from tilewright.hw.writer import row_bits, writer_members
 
 __all__ = ["BeatWriter"]
 
@@ -27,23 +24,7 @@ class BeatWriter(wiring.Component):
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        beat = stream.Signature(beat_layout(target))
-        super().__init__(
-            {
-                "i": In(stream.Signature(TRANSFER)),
-                "beats": In(beat),
-                "aw": Out(stream.Signature(BURST)),
-                "w": Out(beat),
-                "w_last": Out(1),
-                "b_valid": In(1),
-                "b_resp": In(2),
-                "complete": Out(1),
-                "halt": In(1),
-                "idle": Out(1),
-                "quiet": Out(1),
-                "fault": Out(BUS_FAULT),
-            }
-        )
+        super().__init__(writer_members(target))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

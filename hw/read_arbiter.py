@@ -15,7 +15,23 @@ from tilewright.hw.burst import BURST
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
 
-__all__ = ["ReadArbiter"]
+__all__ = ["ReadArbiter", "arbiter_members"]
+
+
+def arbiter_members(count: int) -> dict[str, wiring.Member]:
+    """The interface of read arbiters, described at ReadArbiter."""
+    return {
+        "requests": In(stream.Signature(BURST)).array(count),
+        "ar": Out(stream.Signature(BURST)),
+        "r_valid": In(1),
+        "r_last": In(1),
+        "r_resp": In(2),
+        "beat_valid": Out(count),
+        "halt": In(1),
+        "idle": Out(1),
+        "fault": Out(BUS_FAULT),
+        "fault_reader": Out(range(count)),
+    }
 
 
 class ReadArbiter(wiring.Component):
@@ -42,20 +58,7 @@ class ReadArbiter(wiring.Component):
 
     def __init__(self, count: int) -> None:
         self._count = count
-        super().__init__(
-            {
-                "requests": In(stream.Signature(BURST)).array(count),
-                "ar": Out(stream.Signature(BURST)),
-                "r_valid": In(1),
-                "r_last": In(1),
-                "r_resp": In(2),
-                "beat_valid": Out(count),
-                "halt": In(1),
-                "idle": Out(1),
-                "fault": Out(BUS_FAULT),
-                "fault_reader": Out(range(count)),
-            }
-        )
+        super().__init__(arbiter_members(count))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -11,7 +11,19 @@ from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, COUNT_BITS, TRANSFER, BurstSplitter
 from tilewright.hw.stream_buffer import StreamBuffer
 
-__all__ = ["BurstReader"]
+__all__ = ["BurstReader", "reader_members"]
+
+
+def reader_members(target: Target) -> dict[str, wiring.Member]:
+    """The interface of DMA readers, described at BurstReader."""
+    width = 8 * target.bus_bytes
+    return {
+        "i": In(stream.Signature(TRANSFER)),
+        "request": Out(stream.Signature(BURST)),
+        "beat_valid": In(1),
+        "beat": In(width),
+        "o": Out(stream.Signature(width)),
+    }
 
 
 class BurstReader(wiring.Component):
@@ -53,16 +65,7 @@ class BurstReader(wiring.Component):
         self._longest = longest
         self._depth = depth
         self._count_bits = count_bits
-        width = 8 * target.bus_bytes
-        super().__init__(
-            {
-                "i": In(stream.Signature(TRANSFER)),
-                "request": Out(stream.Signature(BURST)),
-                "beat_valid": In(1),
-                "beat": In(width),
-                "o": Out(stream.Signature(width)),
-            }
-        )
+        super().__init__(reader_members(target))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -15,7 +15,7 @@ from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
 
-__all__ = ["BurstWriter", "beat_layout", "row_bits"]
+__all__ = ["BurstWriter", "beat_layout", "row_bits", "writer_members"]
 
 
 def beat_layout(target: Target) -> data.StructLayout:
@@ -30,6 +30,25 @@ def row_bits(target: Target) -> int:
     return int(
         bits_for(max(row_beats(target, target.acc_depth), -(-STAMP_BYTES // target.bus_bytes)))
     )
+
+
+def writer_members(target: Target) -> dict[str, wiring.Member]:
+    """The interface of DMA writers, described at BurstWriter."""
+    beat = stream.Signature(beat_layout(target))
+    return {
+        "i": In(stream.Signature(TRANSFER)),
+        "beats": In(beat),
+        "aw": Out(stream.Signature(BURST)),
+        "w": Out(beat),
+        "w_last": Out(1),
+        "b_valid": In(1),
+        "b_resp": In(2),
+        "complete": Out(1),
+        "halt": In(1),
+        "idle": Out(1),
+        "quiet": Out(1),
+        "fault": Out(BUS_FAULT),
+    }
 
 
 class BurstWriter(wiring.Component):
@@ -64,23 +83,7 @@ class BurstWriter(wiring.Component):
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        beat = stream.Signature(beat_layout(target))
-        super().__init__(
-            {
-                "i": In(stream.Signature(TRANSFER)),
-                "beats": In(beat),
-                "aw": Out(stream.Signature(BURST)),
-                "w": Out(beat),
-                "w_last": Out(1),
-                "b_valid": In(1),
-                "b_resp": In(2),
-                "complete": Out(1),
-                "halt": In(1),
-                "idle": Out(1),
-                "quiet": Out(1),
-                "fault": Out(BUS_FAULT),
-            }
-        )
+        super().__init__(writer_members(target))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
