@@ -164,10 +164,11 @@ def _result(path: Path, run: Run, labels: list[str], top: int) -> dict[str, Any]
 def _text(found: dict[str, Any]) -> str:
     classes = ", ".join(f"{item['label']} ({item['score']:.3g})" for item in found["classes"])
     counters = found["counters"]
-    busy = 100 * counters["CALC_BUSY"] / max(counters["CYCLES"], 1)
+    # An accelerator without counters says 0, which no run that computed anything can.
+    busy = counters["CALC_BUSY"]
+    share = f", array busy {100 * busy / counters['CYCLES']:.1f} %" if busy else ""
     return (
         f"{found['image']}: {classes}\n"
         f"  {found['seconds'] * 1e3:.1f} ms, of which the accelerator "
-        f"{found['accelerator_seconds'] * 1e3:.3f} ms ({counters['CYCLES']:,} cycles, array busy "
-        f"{busy:.1f} %)"
+        f"{found['accelerator_seconds'] * 1e3:.3f} ms ({counters['CYCLES']:,} cycles{share})"
     )

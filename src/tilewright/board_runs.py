@@ -203,6 +203,12 @@ def _result(label: str, found: Run) -> dict[str, Any]:
     }
 
 
+def _busy_percent(counters: dict[str, int]) -> str:
+    """How long the array was busy; 0 comes only from accelerators without counters."""
+    busy = counters["CALC_BUSY"]
+    return f"{100 * busy / counters['CYCLES']:.1f}" if busy else "not counted"
+
+
 def _print_runs(console: Console, result: dict[str, Any]) -> None:
     rows = [
         (
@@ -211,7 +217,7 @@ def _print_runs(console: Console, result: dict[str, Any]) -> None:
             f"{found['seconds'] * 1e3:,.1f}",
             f"{found['accelerator_seconds'] * 1e3:,.3f}",
             f"{found['counters']['CYCLES']:,}",
-            f"{100 * found['counters']['CALC_BUSY'] / found['counters']['CYCLES']:.1f}",
+            _busy_percent(found["counters"]),
         )
         for found in result["runs"]
     ]

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
 from memory_bench import MemoryBench, play, stalls
+from synthesis import library
 from targets import need
 
 from tilewright.boards.memory.arbiter import BusArbiter
+from tilewright.boards.memory.beat_arbiter import BeatBusArbiter
 from tilewright.boards.memory.block_memory import BlockMemory
+from tilewright.boards.memory.spram import SPRAM_BYTES, Spram
 from tilewright.hw.axi import axi4
 
 BUS, SIZE = 4, 32768
@@ -23,15 +27,16 @@ STREAM = {"beats": 32, "fixed": 1, "sequential": 1, "full": 1}
 
 
 class Shared(wiring.Component):
-    """A block RAM behind the arbiter."""
+    """A memory behind an arbiter."""
 
-    def __init__(self) -> None:
+    def __init__(self, arbiter: Any, memory: Any) -> None:
+        self._arbiter, self._memory = arbiter, memory
         super().__init__({"masters": In(axi4(BUS)).array(2)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.arbiter = arbiter = BusArbiter(BUS)
-        m.submodules.memory = memory = BlockMemory(SIZE, BUS)
+        m.submodules.arbiter = arbiter = self._arbiter
+        m.submodules.memory = memory = self._memory
         connect(m, arbiter.slave, memory.bus)
         for mine, inner in zip(self.masters, arbiter.masters, strict=True):
             connect(m, flipped(mine), inner)
@@ -41,7 +46,7 @@ class Shared(wiring.Component):
 def test_two_masters_share_a_memory(tmp_path: Path) -> None:
     """Each checks its own half; `second` is what the second master does of the first one's work."""
     need("icarus")
-    dut = Shared()
+    dut = Shared(BusArbiter(BUS), BlockMemory(SIZE, BUS))
     bench = MemoryBench(dut, list(dut.masters), BUS, span=HALF, base_step=HALF)
     common = {"span": HALF, "outside_address": SIZE}
     results = play(
@@ -68,3 +73,21 @@ def test_two_masters_share_a_memory(tmp_path: Path) -> None:
     for result in (reading, writing):
         assert result["cycles"] <= 2 * beats + 12
         assert result["first_done"] >= 2 * beats - 3 * 32
+
+
+def test_two_masters_of_single_beats_share_a_spram(tmp_path: Path) -> None:
+    """They take their answers at once, as the readers, the writer and the host link of small boards."""
+    need("icarus")
+    dut = Shared(BeatBusArbiter(BUS), Spram(BUS, bursts=False))
+    bench = MemoryBench(dut, list(dut.masters), BUS, span=HALF, base_step=HALF)
+    common = {"span": HALF, "outside_address": SPRAM_BYTES, "beats": 1, "fixed": 1}
+    fill = {**common, "sequential": 1, "full": 1, "writes": HALF // BUS}
+    random = {**common, "reads": 3000, "writes": 3000, "outside": 20}
+    results = play(
+        bench,
+        [fill, random, {**random, "stalls": stalls(ar=128, aw=40, w=128)}],
+        tmp_path,
+        masters=2,
+        models={"cells.v": library("ice40")},
+    )
+    assert all(result["compared"] > 10_000 for result in results[1:])
