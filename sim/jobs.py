@@ -123,15 +123,15 @@ def plan_job(build: SimBuild, job: Job, files: JobFiles) -> dict[str, Any]:
     image = files.next()
     whole = Section.covering(0, len(program.image), bus)
     write_section(files.folder / f"load{image}.bin", whole, program.image, bus)
-    config = job.memory.bench_values(used)
+    memory = job.memory.within(target.address_bits, used)
     return {
-        "config": config,
+        "config": memory.bench_values(used),
         "reset": job.reset,
         "disturb": None if job.disturb is None else asdict(job.disturb),
         "status": job.status,
         "target": asdict(target),
         "registers": {
-            "MEM_BASE": job.memory.base,
+            "MEM_BASE": memory.base,
             "INSTRUCTIONS": program.instructions,
             "COUNT": program.count,
             "WATCHDOG": _watchdog(job.memory) if job.watchdog is None else job.watchdog,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ class MemoryConfig:
 
     Attributes
     ----------
-    base : bus address of the program's memory (MEM_BASE), aligned to 4096
+    base : bus address of the program's memory (MEM_BASE), aligned to 4096; taken modulo what the
+        target's addresses reach
     read_latency : the first beat comes 1 + read_latency cycles after its address at the earliest
     write_latency : the response comes 1 + write_latency cycles after the last data beat
     outstanding : reads, and writes, accepted ahead (1..16)
@@ -109,6 +110,11 @@ class MemoryConfig:
             self.stall_b,
             self.stall_host,
         )
+
+    def within(self, address_bits: int, used: int) -> MemoryConfig:
+        """The same memory, with a base from which `used` bytes have addresses of `address_bits`."""
+        last = (1 << address_bits) - -(-used // 4096) * 4096
+        return self if self.base <= last else replace(self, base=self.base % (last + 4096))
 
     def bench_values(self, used: int) -> dict[str, int]:
         """Values of the bench's variables, with `used` bytes of memory open to the program."""

@@ -35,7 +35,7 @@ SPARING = Target(
     bus_bytes=2,
     leaky=False,
     pack_pixels=1,
-    address_bits=32,
+    address_bits=24,
     unit_queue=1,
     bursts=False,
     **SMALL | {"burst_beats": 1},
