@@ -104,8 +104,7 @@ class Queue:
 
     def put(self, item: Any) -> Process:
         """Wait for room and append."""
-        while self._level >= self._depth:
-            yield self._changed
+        yield from self.room()
         self._level += 1
         self._kernel.schedule(self._kernel.now + self._latency, lambda: self._show(item))
 
@@ -116,6 +115,11 @@ class Queue:
     def head(self) -> Process:
         """Wait until there is an item."""
         while not self._items:
+            yield self._changed
+
+    def room(self) -> Process:
+        """Wait until an item could be put."""
+        while self._level >= self._depth:
             yield self._changed
 
     def emptied(self) -> Process:

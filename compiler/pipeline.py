@@ -90,7 +90,10 @@ class Pipeline:
             region += opcode is Opcode.STAMP
             # The next instruction's beats are taken from the cycle of the dispatch on.
             beats = self.fetch_beats
-            if self._run.target.bursts:
+            if self._run.target.unit_queue == 1:  # beats go straight to the unit, if it holds none
+                yield from self._run.queues[unit_of(opcode)].room()
+                dispatched = max(dispatched, kernel.now)
+            if self._run.target.bursts and self._run.target.unit_queue > 1:
                 last = (index + 1) * beats - 1
                 while not reader.covers(last):
                     yield reader.arrived

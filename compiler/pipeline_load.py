@@ -76,13 +76,14 @@ class LoadModel:
         word_beats = -(-pixel // bus)  # beats of the first word
         spread = max((cols - 1) * pixel // bus, cols - 1)  # cycles from the first to the last word
         tail = cols - (beats - 1) * bus // pixel if pixel < bus else 1  # words of the last beat
+        lag = int(target.bursts)  # a single beat leaves in the cycle in which it is seen
         # A row larger than half the FIFO leaves it piece by piece.
         piece, left = max(reader.depth // 2, 1), beats
         while left > piece:
             through = last - left + piece
             while not reader.covers(through):
                 yield reader.arrived
-            reader.release(max(reader.time_of(through), time) + 1, piece)
+            reader.release(max(reader.time_of(through), time) + lag, piece)
             left -= piece
         while not reader.covers(last):
             yield reader.arrived
@@ -93,7 +94,7 @@ class LoadModel:
         for step in range(1, steps + 1):
             through = left * step // steps
             taken = max(
-                reader.time_of(last - left + through) + 1, end - spread * (steps - step) // steps
+                reader.time_of(last - left + through) + lag, end - spread * (steps - step) // steps
             )
             reader.release(taken, through - left * (step - 1) // steps)
         return end

@@ -35,6 +35,7 @@ class WeightsModel:
         kernel, target, reader = self._run.kernel, self._run.target, self._run.readers["weights"]
         slot, bus_bits = self._run.tiles, 8 * self._run.target.bus_bytes
         base, piece = 0, max(reader.depth // 2, 1)
+        lag = int(target.bursts)  # a single beat leaves in the cycle in which it is seen
         late_by = int(target.edge_registers > 0)  # rows pass a buffer on their way to the array
         while True:
             yield from self._inner.head()
@@ -69,7 +70,7 @@ class WeightsModel:
                         yield reader.arrived
                     done += part
                     if done < end:
-                        seen = reader.time_of(base + done - 1) + 1 + late_by
+                        seen = reader.time_of(base + done - 1) + lag + late_by
                         reader.release(max(slot.freed, seen), part)
                 arrival = reader.time_of(base + end - 1) + 1 + late_by
                 late = reader.time_of(base + row_end - 1) + 1 + late_by + spread
@@ -81,7 +82,7 @@ class WeightsModel:
                     beats = part * step // steps - part * (step - 1) // steps
                     seen = reader.time_of(base + done - 1 - part + part * step // steps)
                     wanted = unhindered - spread * (steps - step) // steps - rows + 1
-                    reader.release(max(wanted, seen + 1), beats)
+                    reader.release(max(wanted, seen + lag), beats)
                 slot.fill(entered + 1)
                 accepting = entered
             base += f["beats"]

@@ -1,4 +1,4 @@
-"""The smallest accelerator that runs whole programs, for tests that compile its Verilog."""
+"""Small accelerators for tests that compile their Verilog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tilewright.compiler.target import Target
 
-__all__ = ["TINY", "need"]
+__all__ = ["SPARING", "TINY", "need"]
 
 _TOOLS = {"verilator": ("g++", "make", "perl"), "icarus": ("iverilog",)}
 
@@ -22,6 +22,22 @@ TINY = Target(
     burst_beats=16,
     fifo_bursts=2,
 )
+"""The smallest one that runs whole programs, with all that the default has."""
+
+SPARING = Target(
+    rows=2,
+    cols=2,
+    bus_bytes=2,
+    act_depth=512,
+    acc_depth=64,
+    leaky=False,
+    pack_pixels=1,
+    address_bits=24,
+    unit_queue=1,
+    bursts=False,
+    burst_beats=1,
+)
+"""One for small parts: an instruction a unit, one beat at a time, short addresses."""
 
 
 def need(simulator: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from targets import SPARING
 
 from tilewright.compiler.cycles import MemoryTiming, predict
 from tilewright.compiler.lower import compile_network
@@ -50,11 +51,13 @@ def test_every_random_layer_takes_what_the_model_says_within_one_percent(
     assert np.median(np.abs(errors)) == 0.0  # most are right to the cycle
 
 
+@pytest.mark.parametrize("target", [WIDER, SPARING], ids=["undivided", "beat by beat"])
 @pytest.mark.parametrize("latency", [0, 50])
-def test_on_a_bus_that_lanes_do_not_divide_the_model_is_within_one_percent_on_average(
-    builds, latency, tmp_path
+def test_where_words_and_beats_part_the_model_is_within_one_percent_on_average(
+    builds, latency, target, tmp_path
 ):
-    errors = deviations(builds(WIDER), WIDER, latency, tmp_path)
+    """On a bus that lanes do not divide, and on a small target without bursts or queues."""
+    errors = deviations(builds(target), target, latency, tmp_path)
     assert np.abs(errors).mean() <= 0.01
     assert np.abs(errors).max() <= 0.03
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from targets import SPARING
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES
 from tilewright.compiler.lower import compile_network
@@ -29,17 +30,6 @@ SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
 TALLER = Target(rows=7, cols=2, bus_bytes=16, weight_bits=4, multiplier_stages=3, **SMALL)
 EDGED = dataclasses.replace(SQUARE, edge_registers=1)
-SPARING = Target(
-    rows=2,
-    cols=2,
-    bus_bytes=2,
-    leaky=False,
-    pack_pixels=1,
-    address_bits=24,
-    unit_queue=1,
-    bursts=False,
-    **SMALL | {"burst_beats": 1},
-)
 MEMORIES = {
     "plain": MemoryConfig(),
     "slow": MemoryConfig(read_latency=300, write_latency=300, outstanding=16),
