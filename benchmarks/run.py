@@ -38,6 +38,9 @@ BENCHMARKS = (
     "accuracy",
     "onnx_wheel",
     "virtual_board",
+    "resources",
+    "clocks",
+    "sweep",
 )
 
 COUNTED = ("lut", "ff", "dsp", "bram")
@@ -258,6 +261,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "compression": ("Compression", plain),
     "compression_layers": ("Compression, layer by layer", plain),
     "compression_lowrank": ("Low rank at equal ranks, without retraining", plain),
+    "sweep": ("Design-space sweep: time, and errors of its estimates", plain),
     "onnx_wheel": ("", _wheel),
 }
 """Title and table of each result; those without a title write their own."""
