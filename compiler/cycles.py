@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from tilewright.compiler.bus import MemoryTiming
 from tilewright.compiler.pipeline import Pipeline
+from tilewright.compiler.pipeline_shared import Event
 from tilewright.compiler.program import Program
 
-__all__ = ["CycleReport", "MemoryTiming", "RegionCycles", "predict"]
+__all__ = ["CycleReport", "Event", "MemoryTiming", "RegionCycles", "predict"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,25 +44,30 @@ class CycleReport:
     cycles : of the run
     regions : each layer's part
     read_beats, write_beats : bus beats
+    events : what each unit did when, if that was asked for
     """
 
     cycles: int
     regions: tuple[RegionCycles, ...]
     read_beats: int
     write_beats: int
+    events: tuple[Event, ...] = ()
 
 
 def predict(
     program: Program,
     memory: MemoryTiming = MemoryTiming(),  # noqa: B008 (frozen)
+    *,
+    trace: bool = False,
 ) -> CycleReport:
     """Predict the cycles of a program.
 
     Parameters
     ----------
     memory : the memory behind the bus
+    trace : also say what each unit did when
     """
-    model = Pipeline(program, memory)
+    model = Pipeline(program, memory, trace=trace)
     model.kernel.run()
     assert len(model.store.ends) == len(program.regions), "the model came to a standstill"
     assert model.store.finished, "the model did not reach FINISH"
@@ -76,4 +82,5 @@ def predict(
         regions=tuple(regions),
         read_beats=model.channel.beats,
         write_beats=model.writer.beats,
+        events=tuple(model.events or ()),
     )

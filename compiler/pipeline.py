@@ -12,7 +12,7 @@ from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
 from tilewright.compiler.microarchitecture import QUEUE_LATENCY
 from tilewright.compiler.pipeline_calc import CalcModel
 from tilewright.compiler.pipeline_load import LoadModel
-from tilewright.compiler.pipeline_shared import Shared, TileSlot
+from tilewright.compiler.pipeline_shared import Event, Shared, TileSlot
 from tilewright.compiler.pipeline_store import StoreModel
 from tilewright.compiler.pipeline_weights import WeightsModel
 from tilewright.compiler.program import Program
@@ -34,13 +34,14 @@ class Pipeline:
     """All units as processes of one kernel, running one program.
 
     After `kernel.run()`: `store.ends` has each region's stamp, `store.finished` the cycle of FINISH,
-    `busy` each unit's working cycles by region.
+    `busy` each unit's working cycles by region, `events` the instructions if `trace`.
     """
 
-    def __init__(self, program: Program, memory: MemoryTiming) -> None:
+    def __init__(self, program: Program, memory: MemoryTiming, *, trace: bool = False) -> None:
         self._program, target = program, program.target
         self.kernel = kernel = Kernel()
         self.channel = Channel(kernel, memory, bursts=target.bursts)
+        self.events: list[Event] | None = [] if trace else None
         self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
         self._run = run = Shared(
             kernel=kernel,
@@ -52,6 +53,7 @@ class Pipeline:
             },
             tokens={pair: Tokens(kernel) for pair in TOKENS},
             tiles=TileSlot(kernel),
+            events=self.events,
         )
         self.busy, self.writer = run.busy, run.writer
         load, weights, calc = LoadModel(run), WeightsModel(run), CalcModel(run)

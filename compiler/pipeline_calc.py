@@ -50,7 +50,7 @@ class CalcModel:
             f, valid = self._slot.job
             yield max(valid, finish)  # it begins in the last cycle of the one before
             self._slot.take()
-            time = kernel.now + 1
+            begin = time = kernel.now + 1
             pixels = f["rows"] * f["cols"]
             tiles = f["tiles0"] * f["tiles1"] * f["tiles2"]
             for _ in range(tiles):
@@ -64,6 +64,8 @@ class CalcModel:
             if target.unit_queue == 1:  # it stays at the head until it has finished
                 yield finish + 1
                 self._slot.end()
+            worked = tiles * max(pixels, ACCUMULATE_LATENCY)
+            self._run.record("calc", f, begin, time, time - begin - worked)
             self._run.count("calc", f["region"], tiles * pixels)
             for unit in ("load", "store"):
                 if f[f"signal_{unit}"]:

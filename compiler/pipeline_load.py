@@ -61,6 +61,8 @@ class LoadModel:
             end = max(time - 1, begin)
             yield end
             self._run.count("load", f["region"], end - begin + 1)
+            words = (f["pad_top"] + f["rows"] + f["pad_bottom"]) * width
+            self._run.record("load", f, begin, end + 1, end + 1 - begin - words)
             if f["signal_calc"]:
                 self._run.tokens["load", "calc"].give(end + 1 + self._run.target.load_latency)
             yield from self._inner.drop()

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tilewright.compiler.bus import Reader, Writer
 from tilewright.compiler.events import Condition, Kernel, Queue, Tokens
 from tilewright.compiler.target import Target
 
-__all__ = ["Fields", "Shared", "TileSlot"]
+__all__ = ["Event", "Fields", "Shared", "TileSlot"]
 
 Fields = dict[str, int]
+
+
+class Event(NamedTuple):
+    """An instruction on its unit.
+
+    Attributes
+    ----------
+    unit : load, weights, calc or store
+    region : number of the layer
+    begin, end : cycles, end exclusive; it waited for tokens and parameters before
+    stalled : cycles of these in which it waited for weights, memory, or who takes what it gives
+    """
+
+    unit: str
+    region: int
+    begin: int
+    end: int
+    stalled: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,6 +42,7 @@ class Shared:
     tokens : semaphores by (giving unit, taking unit)
     tiles : the next weight tile
     busy : each unit's working cycles by region
+    events : of all instructions, in the order of their ends; None: nobody asked
     """
 
     kernel: Kernel
@@ -35,6 +55,7 @@ class Shared:
     busy: dict[str, dict[int, int]] = field(
         default_factory=lambda: {"calc": {}, "load": {}, "store": {}}
     )
+    events: list[Event] | None = None
 
     @property
     def lump(self) -> int:
@@ -45,6 +66,12 @@ class Shared:
         """
         deep = self.target.readers["load"][1] >= 128
         return max(self.target.burst_beats // 4, 1) if deep else 1
+
+    def record(self, unit: str, f: Fields, begin: int, end: int, stalled: int) -> None:
+        """Note an instruction, if somebody asked for that."""
+        if self.events is not None:
+            stalled = min(max(stalled, 0), end - begin)
+            self.events.append(Event(unit, f["region"], begin, end, stalled))
 
     def count(self, unit: str, region: int, cycles: int) -> None:
         """Add working cycles of a unit."""

@@ -108,4 +108,5 @@ class StoreModel:
         if f["signal_load"]:
             self._run.tokens["store", "load"].give(self._run.writer.last_response + 1)
         self._run.count("store", f["region"], packed + 1 - begin)
+        self._run.record("store", f, begin, packed + 1, stall)
         yield packed + 1

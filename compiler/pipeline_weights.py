@@ -39,7 +39,7 @@ class WeightsModel:
         late_by = int(target.edge_registers > 0)  # rows pass a buffer on their way to the array
         while True:
             yield from self._inner.head()
-            f = self._inner.peek()
+            f, begin = self._inner.peek(), kernel.now
             row_bits = target.cols * (2 << f["container"]) + 16 * f["gather"]
             tile_bits = target.rows * row_bits
             spread = max((target.rows - 1) * row_bits // bus_bits, target.rows - 1)
@@ -86,5 +86,7 @@ class WeightsModel:
                 slot.fill(entered + 1)
                 accepting = entered
             base += f["beats"]
+            end = max(accepting, begin)
+            self._run.record("weights", f, begin, end, end - begin - f["tiles"] * (spread + 1))
             yield max(accepting - late_by, kernel.now)
             yield from self._inner.drop()
