@@ -22,6 +22,6 @@ def memory_timing(board: Board) -> MemoryTiming:
     )
 
 
-def predict_board_cycles(board: Board, program: Program) -> CycleReport:
-    """What the cycle model says of the program on the board."""
-    return predict(program, memory_timing(board))
+def predict_board_cycles(board: Board, program: Program, *, trace: bool = False) -> CycleReport:
+    """What the cycle model says of the program on the board; with `trace` also what each unit does."""
+    return predict(program, memory_timing(board), trace=trace)

@@ -22,7 +22,8 @@ from tilewright.data import Data
 from tilewright.graph.ir import Graph
 from tilewright.outputs import staging, to_json
 from tilewright.progress import Progress, show_progress
-from tilewright.reports import NetworkReport, print_report, report_dict
+from tilewright.report_tables import print_report
+from tilewright.reports import NetworkReport, report_dict
 from tilewright.road import Road, run_road
 
 CALIBRATION = 64

@@ -192,9 +192,23 @@ def test_report_sets_static_beside_dynamic_precision(folder, capsys):
     assert [row["bits"] for row in found["precision"]] == [8, 4]
     assert found["accuracy"]["images"] == 12
     assert found["layers"][0]["cycles_predicted"] > 0
+    # A machine gets what the pictures are made of.
     assert json.loads(Path("out/report.json").read_text()) == found
-    assert main(["report", *arguments, "-o", "out"]) == 0
-    assert "dynamic against static precision" in capsys.readouterr().out
+    assert [found["name"] for found in found["ranges"]] == ["conv", "fc"]
+    assert found["timeline"]["cycles"] >= found["timeline"]["overview"][-1]["end"]
+    assert [layer["layer"] for layer in found["timeline"]["layers"]] == ["conv", "fc"]
+
+
+def test_report_for_a_board_predicts_its_memory_and_says_what_its_part_has(folder, capsys):
+    arguments = ("report", "net.py:model", "-c", "data.npz", "--precision", "-o", "out")
+    text = refused(capsys, *arguments, "--board", "icepi-zero", "-t", "tiny")
+    assert "--board and --target exclude each other" in text
+    assert main([*arguments, "--board", "icepi-zero"]) == 0
+    printed = capsys.readouterr().out
+    assert "Hardware: icepi-zero" in printed and "24,288" in printed
+    found = json.loads(Path("out/report.json").read_text())
+    assert found["board"] == "icepi-zero" and found["hardware"]["rows"] == 4
+    assert found["timeline"] is None  # nobody asked for a picture
 
 
 @pytest.mark.slow

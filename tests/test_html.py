@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 
 from tilewright.cli import main
+from tilewright.compiler.cycles import Event
+from tilewright.compiler.timeline import make_timeline
 from tilewright.html.parts import Section, Table, format_name, label, table_html
 from tilewright.html.writing import write_page
 from tilewright.outputs import to_json
 from tilewright.quant.profile import TensorProfile
-from tilewright.reports import Hardware, LayerReport, NetworkReport, RtlReport, report_dict
+from tilewright.reports import (
+    Hardware,
+    LayerReport,
+    NetworkReport,
+    Resource,
+    RtlReport,
+    report_dict,
+)
 
 pytest.importorskip("plotly")
 
@@ -36,6 +45,12 @@ CONV = LayerReport(
 )  # fmt: skip
 FC = dataclasses.replace(CONV, name="fc", sqnr_db=float("inf"), bound="memory", macs=100)
 
+EVENTS = [
+    Event("load", 0, 10, 30, 5),
+    Event("calc", 0, 40, 90, 0),
+    Event("calc", 1, 90, 95, 5),
+]
+
 REPORT = NetworkReport(
     name=f"net {EVIL}",
     target="default",
@@ -44,8 +59,14 @@ REPORT = NetworkReport(
         images=1, mismatches=0, values=50, cycles=4000, predicted=3980, frames_per_second=9.0
     ),
     hardware=Hardware(rows=16, cols=16, bus_bytes=8, clock_mhz=100.0),
-    edges=(("x", EVIL), (EVIL, "fc")),
+    edges=(("x", EVIL), (EVIL, "fc"), ("x", "fc")),
     ranges=PROFILES,
+    timeline=make_timeline(EVENTS, (EVIL, "fc"), 4000),
+    board="ulx3s-85f",
+    resources=(
+        Resource(name="LUTs", estimated=50, measured=60, available=100),
+        Resource(name="bytes of memory", estimated=7, measured=None, available=None),
+    ),
 )
 
 
@@ -97,7 +118,8 @@ def page(request, tmp_path_factory):
     layers = [dataclasses.asdict(found) for found in PROFILES]
     lost = {"images": 50, "correct": 44, "float_correct": 45, "loss": 0.02, "sqnr_db": 20.0}
     losses = [{"name": found.name, **lost} for found in PROFILES]
-    result = {"name": f"net {EVIL}", "layers": layers, "losses": losses, "front": []}
+    edges = [["x", EVIL], [EVIL, "fc"]]
+    result = {"name": f"net {EVIL}", "edges": edges, "layers": layers, "losses": losses}
     return read(folder, "quantize", result)
 
 
@@ -133,6 +155,45 @@ def test_a_roofline_has_each_layer_with_multiplications_under_the_roof(tmp_path)
     assert roof["x"][1] == 256 / 8 and roof["y"][1:] == [256, 256]
     assert (compute["x"], compute["y"]) == ([9000 / 4000], [4.5])
     assert memory["y"] == [0.05]
+
+
+def test_a_network_has_each_layer_below_what_it_reads_and_its_bound(tmp_path):
+    _, found = read(tmp_path, "report", report_dict(REPORT))
+    straight, bent, *nodes = found.figures["network-figure"]["data"]
+    assert straight["y"] == [0, 1, None, 1, 2, None]
+    assert bent["y"] == [0, 1, 2, None] and bent["x"][1] < 0  # around the layer in between
+    assert {trace["name"]: trace["y"] for trace in nodes} == {
+        "compute-bound": [1],
+        "memory-bound": [2],
+        "input": [0],
+    }
+    assert "8 b, +3" in nodes[0]["text"][0]
+
+
+def test_a_timeline_shows_the_run_or_a_layer_and_stalls_before_work(tmp_path):
+    text, found = read(tmp_path, "report", report_dict(REPORT))
+    traces = found.figures["timeline-figure"]["data"]
+    assert [(t["meta"], t["name"]) for t in traces] == [
+        (view, name) for view in ("whole run", "0", "1") for name in ("at work", "stalled")
+    ]
+    assert [trace["visible"] for trace in traces] == [True, True, False, False, False, False]
+    work, stalls = traces[:2]
+    assert (work["y"], work["base"], work["x"]) == (["CALC", "LOAD"], [40, 15], [50, 15])
+    assert (stalls["y"], stalls["base"], stalls["x"]) == (["CALC", "LOAD"], [90, 10], [5, 5])
+    assert '<option value="1">fc: 1 of 1 instructions</option>' in text
+    assert text.count("<button") == 4 and text.count("<select>") == 1  # no mouse is needed
+
+
+def test_what_the_hardware_takes_is_drawn_as_a_share_of_the_board(tmp_path):
+    _, found = read(tmp_path, "report", report_dict(REPORT))
+    estimated, measured = found.figures["hardware-figure"]["data"]
+    assert (estimated["x"], measured["x"]) == ([50.0], [60.0])
+
+
+def test_sections_of_what_is_not_known_are_left_out(tmp_path):
+    bare = dataclasses.replace(REPORT, timeline=None, resources=(), board=None)
+    _, found = read(tmp_path, "report", report_dict(bare))
+    assert not {"timeline", "hardware"} & set(found.ids)
 
 
 def test_ranges_are_drawn_as_shares_of_the_largest_magnitude(tmp_path):

@@ -41,3 +41,13 @@ def test_quiet_progress_says_nothing(capsys):
     with show_progress(quiet=True) as move:
         move(1, 2, "work")
     assert capsys.readouterr().err == ""
+
+
+def test_what_begins_is_said_at_once_since_it_may_take_long(clock, capsys):
+    with show_progress() as move:
+        move(0, 2, "quick")
+        move(1, 2, "quick")
+        clock[0] += 0.1
+        move(0, 0, "slow")
+        move(0, 0, "slow")
+    assert capsys.readouterr().err.splitlines() == ["quick (0/2)", "slow"]

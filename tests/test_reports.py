@@ -13,13 +13,13 @@ from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, 
 from tilewright.outputs import to_json
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.quantize import quantize
+from tilewright.report_tables import print_report
 from tilewright.reports import (
     Accuracy,
     LayerReport,
     NetworkReport,
     Precision,
     RtlReport,
-    print_report,
     report_dict,
 )
 

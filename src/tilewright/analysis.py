@@ -18,12 +18,14 @@ from tilewright.reports import (
     LayerReport,
     NetworkReport,
     Precision,
+    Resource,
     RtlReport,
 )
 from tilewright.simulation import Simulation
 
 if TYPE_CHECKING:
     from tilewright.compiler.cycles import CycleReport
+    from tilewright.compiler.timeline import Timeline
     from tilewright.graph.ir import Graph
     from tilewright.quant.metrics import LayerError
     from tilewright.quant.profile import TensorProfile
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["compare_precision", "edges", "make_report", "measure_accuracy", "predict_cycles"]
 
 
-def predict_cycles(program: Program, latency: int) -> CycleReport:
-    """What the cycle model says of the program, with a memory of that latency."""
+def predict_cycles(program: Program, latency: int, *, trace: bool = False) -> CycleReport:
+    """What the cycle model says of the program, with a memory of that latency.
+
+    With `trace` also what each unit does when.
+    """
     from tilewright.compiler.cycles import MemoryTiming, predict
 
-    return predict(program, MemoryTiming(latency=latency, write_latency=latency))
+    return predict(program, MemoryTiming(latency=latency, write_latency=latency), trace=trace)
 
 
 def make_report(
@@ -48,6 +53,8 @@ def make_report(
     accuracy: Accuracy | None = None,
     precision: Sequence[Precision] = (),
     ranges: Sequence[TensorProfile] = (),
+    board: str | None = None,
+    resources: Sequence[Resource] = (),
     progress: Progress | None = None,
 ) -> NetworkReport:
     """Gather what is known about a network.
@@ -58,9 +65,10 @@ def make_report(
     images : raw images on which float and fixed are compared, layer by layer
     program : what it was compiled to
     simulation : what the RTL did
-    predicted : what the cycle model says of the program
+    predicted : what the cycle model says of the program; with events there is a timeline too
     accuracy, precision : of `measure_accuracy` and `compare_precision`
     ranges : of `quant.profile.profile`
+    board, resources : of which board the prediction is, and what the hardware takes of it
     """
     from tilewright.quant.metrics import compare
 
@@ -82,12 +90,24 @@ def make_report(
         hardware=None if program is None else _hardware(program),
         edges=edges(fixed),
         ranges=tuple(ranges),
+        timeline=None if program is None else _timeline(program, predicted),
+        board=board,
+        resources=tuple(resources),
     )
+
+
+def _timeline(program: Program, predicted: CycleReport | None) -> Timeline | None:
+    from tilewright.compiler.timeline import make_timeline
+
+    if predicted is None or not predicted.events:
+        return None
+    names = [region.name for region in program.regions]
+    return make_timeline(predicted.events, names, predicted.cycles)
 
 
 def edges(fixed: FixedGraph) -> tuple[tuple[str, str], ...]:
     """Who reads whom: names of an input or layer, and of a layer that takes its values."""
-    return tuple((source, x.name) for x in fixed.layers for source in x.layer.inputs)
+    return tuple((source, x.name) for x in fixed.layers for source in x.layer.all_inputs)
 
 
 def _hardware(program: Program) -> Hardware:

@@ -21,7 +21,8 @@ from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
 from tilewright.progress import Progress
 from tilewright.quant.fixed import FixedGraph
-from tilewright.reports import NetworkReport, print_report
+from tilewright.report_tables import print_report
+from tilewright.reports import NetworkReport
 from tilewright.simulation import LATENCY, Compiled, Simulation
 
 if TYPE_CHECKING:

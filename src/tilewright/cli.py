@@ -112,7 +112,11 @@ def _parser() -> argparse.ArgumentParser:
         ("compile", commands.compile_model, "model data quant resume target"),
         ("verilog", commands.verilog, "target"),
         ("simulate", commands.simulate, "model data quant resume target simulate layer"),
-        ("report", report_commands.report, "model data quant resume target precision html"),
+        (
+            "report",
+            report_commands.report,
+            "model data quant resume target on_board precision html",
+        ),
         (
             "build",
             report_commands.build,
@@ -139,7 +143,17 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     """Options that several commands share; defaults are None: tilewright.toml's then hold."""
     names = (
         *("common", "model", "data", "quant", "resume", "target", "simulate", "layer"),
-        *("precision", "board", "program", "run", "compress", "html", "sweep", "activations"),
+        *(
+            "precision",
+            "board",
+            "on_board",
+            "program",
+            "run",
+            "compress",
+            "html",
+            "sweep",
+            "activations",
+        ),
     )
     groups = {name: argparse.ArgumentParser(add_help=False) for name in names}
     add = groups["common"].add_argument
@@ -188,6 +202,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
         "(`tilewright boards` lists them), instead of Verilog and a simulation")  # fmt: skip
     add("--no-bitstream", action="store_true", help="... without the bitstream, which depends on "
         "the board alone")  # fmt: skip
+    groups["on_board"].add_argument("--board", metavar="NAME", help="with a board's accelerator and "
+        "memory (`tilewright boards`), and what it takes of its part")  # fmt: skip
     groups["activations"].add_argument("--activations", metavar="FILE.py",
         help="registers activations in Python HLS; the target has all of them")  # fmt: skip
     groups["html"].add_argument("--html", action="store_true",

@@ -30,7 +30,8 @@ INTERVAL = 5.0
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
     """Give a function that shows progress on standard error; nothing is shown if `quiet`.
 
-    A terminal gets a bar, anything else a line every few seconds; both say how much time is left.
+    A terminal gets a bar, anything else a line every few seconds and where something else begins; both
+    say how much time is left.
     """
     console = Console(stderr=True)
     if quiet:
@@ -61,15 +62,17 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 def _lines(console: Console) -> Progress:
     last = -INTERVAL
+    shown = ""
     seen: tuple[int, int, float] = (0, 0, 0.0)
     """Steps in all and done when a line last had them, and at what time."""
 
     def move(done: int, total: int, text: str) -> None:
-        nonlocal last, seen
+        nonlocal last, seen, shown
         now = time.monotonic()
-        if now - last < INTERVAL:
+        begins = done == 0 and text != shown  # something that may take long
+        if now - last < INTERVAL and not begins:
             return
-        last = now
+        last, shown = now, text
         count = f" ({done}/{total}{_left(done, total, now, seen)})" if total else ""
         seen = (total, done, now)
         console.print(f"{text[:60]}{count}", markup=False, highlight=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,15 +16,21 @@ from tilewright.html.writing import require_plotly, write_page
 from tilewright.networks import quantized_network, save_quantized
 from tilewright.outputs import staging, to_json
 from tilewright.progress import show_progress
-from tilewright.reports import NetworkReport, print_report, report_dict
+from tilewright.report_tables import print_report
+from tilewright.reports import NetworkReport, report_dict
 from tilewright.settings import output_folder, resolve, test_data
+
+if TYPE_CHECKING:
+    from tilewright.boards.board import Board
 
 __all__ = ["build", "report"]
 
 
 def report(options: argparse.Namespace) -> Outcome:
     """Compare float with fixed, static with dynamic, and predict cycles; no simulation."""
-    return _road(options, rtl=False)
+    from tilewright.boards.registry import get_board
+
+    return _road(options, board=None if options.board is None else get_board(options.board))
 
 
 def build(options: argparse.Namespace) -> Outcome:
@@ -36,12 +44,18 @@ def build(options: argparse.Namespace) -> Outcome:
     return _road(options, rtl=True)
 
 
-def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
+def _road(options: argparse.Namespace, *, rtl: bool = False, board: Board | None = None) -> Outcome:
     from tilewright.road import Road, run_road
 
     if options.html:
         require_plotly()
     config = resolve(options)
+    if board is not None:
+        if options.target is not None:
+            raise TilewrightError(
+                "Options --board and --target exclude each other: a board has one"
+            )
+        config = dataclasses.replace(config, target=board.target)
     with show_progress(quiet=options.quiet) as progress:
         network = quantized_network(config, progress, resume=options.resume)
         fixed = network.fixed
@@ -57,7 +71,8 @@ def _road(options: argparse.Namespace, *, rtl: bool) -> Outcome:
             images=config.simulate.images if rtl else 0,
             latency=config.simulate.latency,
             simulator=config.simulate.simulator,
-            detail=options.html,
+            detail=options.html or options.json,
+            board=board,
         )
         folder = output_folder(config, fixed.graph.name)
         with staging(folder) as stage:

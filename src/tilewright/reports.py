@@ -1,4 +1,4 @@
-"""The report: float, fixed and RTL side by side, layer by layer, as tables and as JSON."""
+"""The report: what is known of a network on a target, float, fixed and RTL side by side."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 if TYPE_CHECKING:
+    from tilewright.compiler.timeline import Timeline
     from tilewright.quant.profile import TensorProfile
 
 __all__ = [
@@ -19,8 +16,8 @@ __all__ = [
     "LayerReport",
     "NetworkReport",
     "Precision",
+    "Resource",
     "RtlReport",
-    "print_report",
     "report_dict",
 ]
 
@@ -136,11 +133,34 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What the accelerator takes of something, and what the board has; None where nobody knows.
+
+    Attributes
+    ----------
+    name : LUTs, flip-flops, multiplier blocks, block RAMs, bytes of memory, or MHz of the clock
+    estimated : by the resource model; bytes of memory are exact
+    measured : when the board's array of this size was last built
+    available : on the board; of the clock what is needed
+    """
+
+    name: str
+    estimated: float | None
+    measured: float | None
+    available: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkReport:
     """Everything known about one network on one target.
 
-    `edges` are pairs of the names of an input or layer, and of a layer that reads it; `ranges` say
-    where each layer's values lie, if that was asked for.
+    Attributes
+    ----------
+    edges : pairs of the names of an input or layer, and of a layer that reads it
+    ranges : where each layer's values lie, if that was asked for
+    timeline : what each unit does when by the cycle model, if that was asked for
+    board : whose memory the predicted cycles are for, if any
+    resources : what is estimated and measured of the hardware
     """
 
     name: str
@@ -152,6 +172,9 @@ class NetworkReport:
     hardware: Hardware | None = None
     edges: tuple[tuple[str, str], ...] = ()
     ranges: tuple[TensorProfile, ...] = ()
+    timeline: Timeline | None = None
+    board: str | None = None
+    resources: tuple[Resource, ...] = ()
 
 
 def report_dict(report: NetworkReport) -> dict[str, Any]:
@@ -160,123 +183,3 @@ def report_dict(report: NetworkReport) -> dict[str, Any]:
     for entry, layer in zip(result["layers"], report.layers, strict=True):
         entry["deviation"] = layer.deviation
     return result
-
-
-def print_report(report: NetworkReport, console: Console) -> None:
-    """Print the report's tables."""
-    console.print(_layer_table(report))
-    if report.precision:
-        console.print(_precision_table(report))
-        if any(row.layers for row in report.precision):
-            console.print(_saturation_table(report))
-    for line in _summary(report):
-        console.print(line)
-
-
-def _layer_table(report: NetworkReport) -> Table:
-    table = Table(title=f"{report.name} on target {report.target}: float / fixed / RTL")
-    for name in ("layer", "kind", "shape", "weights", "output"):
-        table.add_column(name, no_wrap=name != "layer", overflow="fold")
-    for name in ("SQNR dB", "max error", "saturated", "RTL diff", "cycles", "predicted", "dev %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("array %", "mapping %", "roofline %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("bound", no_wrap=True)
-    for layer in report.layers:
-        table.add_row(
-            escape(layer.name),
-            layer.kind,
-            "×".join(map(str, layer.shape)),
-            _weights(layer),
-            f"{layer.bits}b {layer.frac:+d}",
-            _number(layer.sqnr_db, ".1f"),
-            _number(layer.max_error, ".3g"),
-            _number(layer.saturated, "d"),
-            _mismatches(layer.mismatches),
-            _number(layer.cycles_measured, ",d"),
-            _number(layer.cycles_predicted, ",d"),
-            _number(layer.deviation, "+.2f", 100),
-            _number(layer.utilization, ".1f", 100),
-            _number(layer.bound_mapping, ".1f", 100),
-            _number(layer.bound_roofline, ".1f", 100),
-            layer.bound or "–",
-        )
-    return table
-
-
-def _weights(layer: LayerReport) -> str:
-    if layer.weight_bits is None or layer.weight_frac is None:
-        return "–"
-    low, high = layer.weight_frac
-    return f"{layer.weight_bits}b {low:+d}" + (f"..{high:+d}" if high != low else "")
-
-
-def _mismatches(count: int | None) -> str:
-    if count is None:
-        return "–"
-    return f"[bold red]{count:,}[/]" if count else "[green]0[/]"
-
-
-def _number(value: float | None, form: str, factor: float = 1) -> str:
-    if value is None:
-        return "–"
-    return format(value if factor == 1 else value * factor, form)
-
-
-def _precision_table(report: NetworkReport) -> Table:
-    table = Table(title=f"{report.name}: dynamic against static precision")
-    table.add_column("bits", justify="right")
-    for kind in ("dynamic", "static"):
-        for what in ("accuracy %", "SQNR dB", "saturated"):
-            table.add_column(f"{kind}\n{what}", justify="right")
-    table.add_column("static\nfracs", justify="right")
-    for row in report.precision:
-        table.add_row(
-            str(row.bits),
-            _number(row.dynamic_accuracy, ".2f", 100),
-            _number(row.dynamic_sqnr_db, ".1f"),
-            f"{row.dynamic_saturated:,}",
-            _number(row.static_accuracy, ".2f", 100),
-            _number(row.static_sqnr_db, ".1f"),
-            f"{row.static_saturated:,}",
-            f"{row.static_frac[0]}, {row.static_frac[1]}",
-        )
-    return table
-
-
-def _saturation_table(report: NetworkReport) -> Table:
-    table = Table(title=f"{report.name}: saturated values per layer, dynamic / static")
-    table.add_column("layer", overflow="fold")
-    for row in report.precision:
-        table.add_column(f"{row.bits} bit", justify="right")
-    for cells in zip(*(row.layers for row in report.precision), strict=True):
-        table.add_row(
-            escape(cells[0][0]), *(f"{dynamic:,} / {static:,}" for _, dynamic, static in cells)
-        )
-    return table
-
-
-def _summary(report: NetworkReport) -> list[str]:
-    lines = []
-    if report.accuracy is not None:
-        share = report.accuracy
-        static = "" if share.static is None else f", static {share.static:.2%}"
-        lines.append(
-            f"Accuracy on {share.images:,} images: float {share.float:.2%}, "
-            f"fixed {share.fixed:.2%}{static}"
-        )
-    if report.rtl is not None:
-        rtl = report.rtl
-        correct = "" if rtl.correct is None else f", {rtl.correct} answers right"
-        verdict = "[green]equal to the integer reference[/]"
-        if rtl.mismatches:
-            verdict = f"[bold red]{rtl.mismatches:,} differ[/]: {escape(rtl.first_mismatch or '')}"
-        lines.append(
-            f"RTL on {rtl.images} images{correct}: {rtl.values:,} values compared, {verdict}"
-        )
-        predicted = "" if rtl.predicted is None else f" ({rtl.predicted:,} predicted)"
-        lines.append(
-            f"{rtl.cycles:,} cycles an image{predicted}, "
-            f"{rtl.frames_per_second:,.0f} images a second"
-        )
-    return lines

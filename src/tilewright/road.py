@@ -7,6 +7,10 @@ from pathlib import Path
 
 from tilewright.analysis import compare_precision, make_report, measure_accuracy, predict_cycles
 from tilewright.api import compile as compile_program
+from tilewright.boards.board import Board
+from tilewright.boards.cycles import predict_board_cycles
+from tilewright.compiler.cycles import CycleReport
+from tilewright.compiler.program import Program
 from tilewright.compiler.target import Target
 from tilewright.data import Data
 from tilewright.graph.ir import Graph
@@ -34,7 +38,8 @@ class Road:
     precision : bit widths at which static and dynamic precision are compared
     images : images to simulate in RTL; 0 leaves out Verilog and simulation
     latency, simulator : of the simulation
-    detail : also find where each layer's values lie
+    detail : also find where each layer's values lie, and what each unit does when
+    board : whose memory predicted cycles are for, instead of `latency`; has `target`
     """
 
     fixed: FixedGraph
@@ -47,6 +52,7 @@ class Road:
     latency: int = 50
     simulator: str = "verilator"
     detail: bool = False
+    board: Board | None = None
 
 
 def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
@@ -54,8 +60,10 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
     from tilewright.compiler.listing import listing
     from tilewright.compiler.save import save_program
     from tilewright.quant.profile import profile
+    from tilewright.resources import resources
 
-    compiled = compile_program(road.fixed, road.target, progress=progress)
+    keep = road.images > 0  # every layer's output, to be compared
+    compiled = compile_program(road.fixed, road.target, keep=keep, progress=progress)
     save_program(compiled.program, folder / "program.twp")
     (folder / "program.txt").write_text(listing(compiled.program), "utf-8")
     images = road.test or road.calibration
@@ -65,7 +73,7 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
         images.first(max(road.images, len(road.calibration))),
         program=compiled.program,
         simulation=run,
-        predicted=predict_cycles(compiled.program, road.latency),
+        predicted=_predicted(road, compiled.program),
         accuracy=_accuracy(road, progress),
         precision=compare_precision(
             road.graph or road.fixed.graph,
@@ -75,8 +83,16 @@ def run_road(road: Road, folder: Path, progress: Progress) -> NetworkReport:
             progress=progress,
         ),
         ranges=profile(road.fixed, road.calibration.inputs) if road.detail else (),
+        board=None if road.board is None else road.board.name,
+        resources=resources(road.target, road.board, compiled.program.memory_bytes),
         progress=progress,
     )
+
+
+def _predicted(road: Road, program: Program) -> CycleReport:
+    if road.board is not None:
+        return predict_board_cycles(road.board, program, trace=road.detail)
+    return predict_cycles(program, road.latency, trace=road.detail)
 
 
 def _simulation(

@@ -22,6 +22,23 @@ window.addEventListener("afterprint", () => {
   paint(template());
   closed.forEach((part) => { part.open = false; });
 });
+// Pictures with views: a list chooses whose traces are shown, buttons zoom and move along the x axis.
+document.querySelectorAll(".views").forEach((controls) => {
+  const place = document.getElementById(controls.dataset.picture);
+  controls.querySelector("select").addEventListener("change", ({ target }) => {
+    const visible = place.data.map((trace) => trace.meta === target.value);
+    Plotly.update(place, { visible }, { "xaxis.autorange": true });
+  });
+  controls.querySelectorAll("button").forEach((button) => {
+    button.addEventListener("click", () => {
+      const [from, to] = place.layout.xaxis.range;
+      const width = to - from;
+      const middle = (from + to) / 2 + Number(button.dataset.move) * width;
+      const half = (Number(button.dataset.by) * width) / 2;
+      Plotly.relayout(place, { "xaxis.range": [middle - half, middle + half] });
+    });
+  });
+});
 // Commands to copy: a button, or a click on a point. A page opened from disk may have no clipboard.
 const status = document.getElementById("status");
 const say = (text) => {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tilewright.html.parts import Section, copies_html, table_html
+from tilewright.html.parts import Section, copies_html, table_html, views_html
 
 __all__ = ["page_text"]
 
@@ -95,7 +95,7 @@ def _section_html(section: Section) -> str:
         copies = copies_html(section.copies)
         return f'{head}<div class="table">{table}</div>\n{copies}</section>'
     return (
-        f'{head}<div class="picture" id="{section.key}-picture" role="img" '
+        f'{head}{views_html(section)}<div class="picture" id="{section.key}-picture" role="img" '
         f'aria-labelledby="{section.key}-title"></div>\n'
         f'<script type="application/json" class="figure" id="{section.key}-figure">'
         f"{_script_text(_figure_json(section.figure))}</script>\n"

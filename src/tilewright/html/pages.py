@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tilewright.html.hardware import hardware_section
 from tilewright.html.layers import (
     cycles_section,
     error_section,
     layers_section,
     loss_section,
 )
+from tilewright.html.network import network_section
 from tilewright.html.page import page_text
 from tilewright.html.pareto import confirmed_section, front_section, pareto_sections
 from tilewright.html.parts import Section
 from tilewright.html.ranges import ranges_section
 from tilewright.html.roofline import roofline_section
+from tilewright.html.timeline import timeline_section
 
 __all__ = ["PAGES"]
 
@@ -27,6 +30,7 @@ def quantize_page(result: Result) -> str:
     """The page of `tilewright quantize`."""
     layers = result["layers"]
     found: list[Section | None] = [
+        network_section(layers, result["edges"]),
         layers_section(layers),
         ranges_section(layers),
         error_section(layers),
@@ -40,9 +44,12 @@ def report_page(result: Result) -> str:
     """The page of `tilewright report` and `tilewright build`."""
     layers, hardware = result["layers"], result["hardware"]
     sections: list[Section | None] = [
+        network_section(layers, result["edges"]),
         layers_section(layers),
         roofline_section(layers, hardware),
+        timeline_section(result["timeline"]),
         cycles_section(layers),
+        hardware_section(result["resources"], result["board"]),
         ranges_section(result["ranges"]),
         error_section(layers),
     ]

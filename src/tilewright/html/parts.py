@@ -16,6 +16,7 @@ __all__ = [
     "label",
     "number",
     "table_html",
+    "views_html",
 ]
 
 
@@ -46,6 +47,8 @@ class Section:
     figure : a `plotly.graph_objects.Figure`; None where a table is all. Where a point's `customdata`
         is a text, a click copies it
     copies : texts under the table
+    views : values and titles among which the reader chooses: of the figure's traces those are shown
+        whose `meta` is the value; buttons zoom along the x axis
     """
 
     key: str
@@ -54,6 +57,7 @@ class Section:
     table: Table
     figure: Any = None
     copies: tuple[Copy, ...] = ()
+    views: tuple[tuple[str, str], ...] = ()
 
 
 def label(name: str) -> str:
@@ -80,6 +84,27 @@ def copies_html(copies: Sequence[Copy]) -> str:
         for copy in copies
     )
     return f'<ul class="copies">\n{entries}\n</ul>' if copies else ""
+
+
+def views_html(section: Section) -> str:
+    """A list of the figure's views and buttons to move in it; nothing where there is one only."""
+    if not section.views:
+        return ""
+    options = "".join(
+        f'<option value="{html.escape(value)}">{html.escape(title)}</option>'
+        for value, title in section.views
+    )
+    buttons = "".join(
+        f'<button type="button" data-move="{move}" data-by="{by}">{title}</button>'
+        for title, move, by in (
+            *(("Zoom in", 0, 0.5), ("Zoom out", 0, 2)),
+            *(("Left", -0.4, 1), ("Right", 0.4, 1)),
+        )
+    )
+    return (
+        f'<p class="views" data-picture="{section.key}-picture"><label>Show '
+        f"<select>{options}</select></label> {buttons}</p>\n"
+    )
 
 
 def table_html(table: Table) -> str:

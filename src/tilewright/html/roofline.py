@@ -52,7 +52,8 @@ def roofline_section(
         text=f"The array does at most {peak:,} multiply-accumulates (MACs) a cycle, the bus moves "
         f"{hardware['bus_bytes']} bytes a cycle each way. Bytes are those that the layer's "
         "instructions move, in the direction in which they move more. A point below the line "
-        "loses to the mapping, to latency or to dependences. Layers without MACs are left out.",
+        "loses to the mapping, to latency or to dependences; above it, some of its weights came while the "
+        "layer before it ran. Layers without MACs are left out.",
         table=Table(columns=_COLUMNS, rows=rows),
         figure=_figure(points, hardware),
     )
