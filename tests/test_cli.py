@@ -280,10 +280,13 @@ def test_a_mismatch_ends_with_exit_code_1(folder, capsys, monkeypatch):
     reference = simulation._reference
     monkeypatch.setattr(simulation, "_reference", wrong)
     code, found = run_json(
-        capsys, "simulate", "net.py:model", "-c", "data.npz", "-t", "tiny", "-o", "out"
+        capsys, "simulate", "net.py:model", "-c", "data.npz", "-t", "tiny", "-o", "out", "--html"
     )
     assert code == 1 and not found["passed"]
     assert found["mismatches"][0][0]["count"] == 1
+    assert [layer["mismatches"] for layer in found["report"]["layers"]] == [0, 1]
+    assert all(abs(layer["deviation"]) < 0.01 for layer in found["report"]["layers"])
+    assert 'id="mismatches"' in Path("out/simulate.html").read_text()
 
 
 def test_targets_and_doctor_answer(capsys):

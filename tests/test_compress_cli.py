@@ -54,7 +54,16 @@ def refused(capsys, *arguments):
 
 def test_methods_run_in_the_order_in_which_they_are_written(folder, capsys):
     found = run(
-        capsys, *TRAINED, "--vectors", "0.5", "--prune", "0.7", "--share", "16", "--huffman"
+        capsys,
+        *TRAINED,
+        "--vectors",
+        "0.5",
+        "--prune",
+        "0.7",
+        "--share",
+        "16",
+        "--huffman",
+        "--html",
     )
     steps = [stage["step"] for stage in found["stages"]]
     assert steps == ["float", "vectors 0.5", "prune 0.7", "share 16"]

@@ -23,6 +23,7 @@ from tilewright.reports import (
     RtlReport,
     report_dict,
 )
+from tilewright.sim.results import Mismatch
 
 pytest.importorskip("plotly")
 
@@ -78,7 +79,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.figures: dict[str, Any] = {}
-        self.tables = 0
+        self.tables = self.sections = 0
         self.names: list[str] = []
         self._figure = ""
         self._header = False
@@ -90,6 +91,7 @@ class Page(HTMLParser):
         self.links += [found[name] for name in ("src", "href", "data", "action") if name in found]
         self._figure = found["id"] if found.get("class") == "figure" else ""
         self.tables += tag == "table"
+        self.sections += tag == "section"
         self._header = found.get("scope") == "row"
 
     def handle_data(self, data: str) -> None:
@@ -109,18 +111,53 @@ def read(folder: Path, command: str, result: dict[str, Any]) -> tuple[str, Page]
     return text, Page(text)
 
 
-@pytest.fixture(scope="module", params=["report", "quantize"])
-def page(request, tmp_path_factory):
-    """Text and content of each command's page."""
-    folder = tmp_path_factory.mktemp("pages")
-    if request.param == "report":
-        return read(folder, "report", report_dict(REPORT))
+def quantized() -> dict[str, Any]:
+    """What `quantize` prints."""
     layers = [dataclasses.asdict(found) for found in PROFILES]
     lost = {"images": 50, "correct": 44, "float_correct": 45, "loss": 0.02, "sqnr_db": 20.0}
     losses = [{"name": found.name, **lost} for found in PROFILES]
     edges = [["x", EVIL], [EVIL, "fc"]]
-    result = {"name": f"net {EVIL}", "edges": edges, "layers": layers, "losses": losses}
-    return read(folder, "quantize", result)
+    return {"name": f"net {EVIL}", "edges": edges, "layers": layers, "losses": losses}
+
+
+def simulated() -> dict[str, Any]:
+    """What `simulate` prints; a value of the second image differs."""
+    wrong = Mismatch(tensor=EVIL, count=1, total=128, coordinates=(0, 1, 2), expected=5, actual=-7)
+    return {
+        "mismatches": [[], [dataclasses.asdict(wrong)]],
+        "counters": {"CYCLES": 4000},
+        "report": report_dict(REPORT),
+    }
+
+
+def compressed() -> dict[str, Any]:
+    """What `compress` prints; the second layer cannot be coded."""
+    layer = {"layer": EVIL, "kept": 0.25, "weight_bits": 8, "plain_bytes": 900, "stream_bytes": 300}
+    stage = {"step": "float", "accuracy": 0.9, "parameters": 1000, "notes": {}}
+    return {
+        "name": f"net {EVIL}",
+        "edges": [["x", EVIL], [EVIL, "fc"]],
+        "formats": {name: {"bits": 8, "frac": 3} for name in ("x", EVIL, "fc")},
+        "stages": [stage, {**stage, "step": "prune 0.75", "accuracy": 0.88, "parameters": 250}],
+        "layers": [layer, {**layer, "layer": "fc", "stream_bytes": None}],
+        "plain_bytes": 1800,
+        "stream_bytes": 1200,
+    }
+
+
+RESULTS = {
+    "compress": compressed,
+    "quantize": quantized,
+    "report": lambda: report_dict(REPORT),
+    "simulate": simulated,
+}
+
+
+@pytest.fixture(scope="module", params=RESULTS)
+def page(request, tmp_path_factory):
+    """Text and content of each command's page."""
+    folder = tmp_path_factory.mktemp("pages")
+    return read(folder, request.param, RESULTS[request.param]())
 
 
 def test_a_page_needs_nothing_from_elsewhere(page):
@@ -134,7 +171,7 @@ def test_a_page_needs_nothing_from_elsewhere(page):
 def test_ids_are_unique_and_every_picture_has_data_and_a_table(page):
     _, found = page
     assert len(found.ids) == len(set(found.ids))
-    assert found.tables == len(found.figures) + 1  # the layers are a table alone
+    assert found.tables == found.sections >= len(found.figures) > 0
     for name, figure in found.figures.items():
         assert name.replace("-figure", "-picture") in found.ids
         assert any(trace.get("x") or trace.get("median") for trace in figure["data"])
@@ -190,6 +227,22 @@ def test_what_the_hardware_takes_is_drawn_as_a_share_of_the_board(tmp_path):
     assert (estimated["x"], measured["x"]) == ([50.0], [60.0])
 
 
+def test_a_simulation_says_first_where_the_rtl_differs(tmp_path):
+    text, found = read(tmp_path, "simulate", simulated())
+    assert found.links[0] == "#mismatches" and "0, 1, 2</td><td>5</td><td>-7" in text
+    text, found = read(tmp_path, "simulate", {**simulated(), "mismatches": [[]]})
+    assert "#mismatches" not in found.links
+
+
+def test_a_compression_shows_accuracy_over_parameters_and_bytes_of_each_layer(tmp_path):
+    text, found = read(tmp_path, "compress", compressed())
+    (stages,) = found.figures["stages-figure"]["data"]
+    assert (stages["x"], stages["y"]) == ([1000, 250], [90.0, 88.0])
+    plain, coded = found.figures["bytes-figure"]["data"]
+    assert (plain["x"], coded["x"]) == ([900, 900], [300, None])
+    assert "1,200 of 1,800 bytes" in text
+
+
 def test_sections_of_what_is_not_known_are_left_out(tmp_path):
     bare = dataclasses.replace(REPORT, timeline=None, resources=(), board=None)
     _, found = read(tmp_path, "report", report_dict(bare))
@@ -220,6 +273,11 @@ def test_without_plotly_the_message_names_the_extra(tmp_path, capsys, monkeypatc
     assert "This needs plotly, which is missing: pip install 'tilewright[report]'" in (
         capsys.readouterr().err
     )
+
+
+def test_one_tile_has_no_page(capsys):
+    assert main(["simulate", "none.onnx", "--layer", "a", "--tile", "0", "--html", "-q"]) == 2
+    assert "--html is not for --tile" in capsys.readouterr().err
 
 
 def test_a_board_has_no_page(capsys):

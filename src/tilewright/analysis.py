@@ -57,7 +57,7 @@ def make_report(
     resources: Sequence[Resource] = (),
     progress: Progress | None = None,
 ) -> NetworkReport:
-    """Gather what is known about a network.
+    """Gather what is known about a network, or about the layers of it that were compiled.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def make_report(
 
     errors = {e.name: e for e in compare(fixed.graph, fixed, images.inputs, progress=progress)}
     bounds = {} if program is None else layer_bounds(fixed, program)
+    names = [x.name for x in fixed.layers if program is None or x.name in bounds]
     target = "none" if program is None else program.target.name
     return NetworkReport(
         name=fixed.graph.name,
@@ -82,13 +83,13 @@ def make_report(
             _add_rtl(
                 _layer(fixed, layer, errors[layer.name]), program, simulation, predicted, bounds
             )
-            for layer in fixed.layers
+            for layer in map(fixed.layer, names)
         ),
         accuracy=accuracy,
         rtl=None if simulation is None else _rtl(simulation, images, predicted),
         precision=tuple(precision),
         hardware=None if program is None else _hardware(program),
-        edges=edges(fixed),
+        edges=tuple((source, reader) for source, reader in edges(fixed) if reader in names),
         ranges=tuple(ranges),
         timeline=None if program is None else _timeline(program, predicted),
         board=board,

@@ -17,6 +17,7 @@ from tilewright import (
     commands,
     compress_command,
     report_commands,
+    simulate_command,
     sweep_command,
 )
 from tilewright.boards.host.errors import HostError
@@ -107,11 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, function, parents in (
         ("check", commands.check, "model data"),
-        ("compress", compress_command.compress, "model data compress quant target"),
+        ("compress", compress_command.compress, "model data compress quant target html"),
         ("quantize", commands.quantize, "model data quant resume target html"),
         ("compile", commands.compile_model, "model data quant resume target"),
         ("verilog", commands.verilog, "target"),
-        ("simulate", commands.simulate, "model data quant resume target simulate layer"),
+        (
+            "simulate",
+            simulate_command.simulate,
+            "model data quant resume target simulate layer html",
+        ),
         (
             "report",
             report_commands.report,

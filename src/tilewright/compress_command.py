@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tilewright.console import Outcome, print_lines, print_table
+from tilewright.html.writing import require_plotly, write_page
 from tilewright.networks import QuantizedNetwork, save_quantized
 from tilewright.outputs import staging, to_json
 from tilewright.progress import show_progress
@@ -21,6 +22,8 @@ def compress(options: argparse.Namespace) -> Outcome:
     from tilewright.compression import write_streams
     from tilewright.shrinking import describe, shrink
 
+    if options.html:
+        require_plotly()
     config = resolve(options)
     folder = output_folder(config, Path(model_path(config).partition(":")[0]).stem)
     with show_progress(quiet=options.quiet) as progress:
@@ -32,6 +35,8 @@ def compress(options: argparse.Namespace) -> Outcome:
             save_quantized(network, config, stage)
             result = {"output": str(folder), **describe(found)}
             (stage / "compress.json").write_text(to_json(result), "utf-8")
+            if options.html:
+                write_page(stage / "compress.html", result)
     rows = [(x.step, f"{x.accuracy:.2%}", f"{x.parameters:,}") for x in found.result.stages]
     layers = [
         (row["layer"], f"{row['kept']:.1%}", f"{row['plain_bytes']:,}",

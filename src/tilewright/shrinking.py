@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tilewright import api
+from tilewright.analysis import edges
 from tilewright.compress.pipeline import Result, Setup, run_steps
 from tilewright.compress.steps import Step, parse_steps
 from tilewright.compress.stream import Encoded
@@ -163,8 +164,21 @@ def describe(found: Shrunk) -> dict[str, Any]:
         weight = found.fixed.layer(name).weight
         kept = 1.0 if weight is None else float(np.mean(weight != 0))
         coded = None if layer is None else layer.size()
-        layers.append({"layer": name, "kept": kept, "plain_bytes": plain, "stream_bytes": coded})
+        bits = found.fixed.layer(name).weight_bits
+        layers.append(
+            {
+                "layer": name,
+                "kept": kept,
+                "weight_bits": bits,
+                "plain_bytes": plain,
+                "stream_bytes": coded,
+            }
+        )
+    formats = found.fixed.formats
     return {
+        "name": found.fixed.graph.name,
+        "edges": edges(found.fixed),
+        "formats": {n: {"bits": f.bits, "frac": f.frac} for n, f in formats.items()},
         "stages": [dataclasses.asdict(stage) for stage in found.result.stages],
         "layers": layers,
         "plain_bytes": sum(row["plain_bytes"] for row in layers),

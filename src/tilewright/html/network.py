@@ -162,6 +162,7 @@ def _hover(name: str, found: Layers) -> str:
     if name not in found:
         return label(name)
     layer = found[name]
-    text = f"{label(name)}, {layer['kind']}<br>{format_name(layer['bits'], layer['frac'])}"
+    kind = f", {layer['kind']}" if layer.get("kind") else ""
+    text = f"{label(name)}{kind}<br>{format_name(layer['bits'], layer['frac'])}"
     cycles = layer.get("cycles_measured") or layer.get("cycles_predicted")
     return f"{text}<br>{cycles:,} cycles" if cycles else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tilewright.html.compression import bytes_section, stages_section
 from tilewright.html.hardware import hardware_section
 from tilewright.html.layers import (
     cycles_section,
@@ -18,6 +19,7 @@ from tilewright.html.pareto import confirmed_section, front_section, pareto_sect
 from tilewright.html.parts import Section
 from tilewright.html.ranges import ranges_section
 from tilewright.html.roofline import roofline_section
+from tilewright.html.simulated import counters_section, mismatch_section
 from tilewright.html.timeline import timeline_section
 
 __all__ = ["PAGES"]
@@ -76,6 +78,42 @@ def _report_facts(result: Result) -> dict[str, str]:
     return facts
 
 
+def simulate_page(result: Result) -> str:
+    """The page of `tilewright simulate`."""
+    report = result["report"]
+    layers = report["layers"]
+    sections: list[Section | None] = [
+        mismatch_section(result["mismatches"]),
+        network_section(layers, report["edges"]),
+        error_section(layers),
+        cycles_section(layers),
+        timeline_section(report["timeline"]),
+        roofline_section(layers, report["hardware"]),
+        counters_section(result["counters"]),
+    ]
+    title = f"{report['name']} on target {report['target']}: simulation"
+    return page_text(title, _report_facts(report), [s for s in sections if s is not None])
+
+
+def compress_page(result: Result) -> str:
+    """The page of `tilewright compress`."""
+    layers, plain, coded = result["layers"], result["plain_bytes"], result["stream_bytes"]
+    formats = [{"name": name, **form} for name, form in result["formats"].items()]
+    readers = {reader for _, reader in result["edges"]}
+    sections: list[Section | None] = [
+        stages_section(result["stages"]),
+        bytes_section(layers),
+        network_section([f for f in formats if f["name"] in readers], result["edges"]),
+    ]
+    facts = {
+        "Steps": ", ".join(stage["step"] for stage in result["stages"][1:])
+        or "Huffman codes alone",
+        "Weights": f"{coded:,} of {plain:,} bytes, {plain / max(coded, 1):.1f} times fewer",
+    }
+    title = f"{result['name']}: compression"
+    return page_text(title, facts, [s for s in sections if s is not None])
+
+
 def sweep_page(result: Result) -> str:
     """The page of `tilewright sweep`."""
     points, front = result["points"], result["front"]
@@ -100,7 +138,9 @@ def sweep_page(result: Result) -> str:
 
 
 PAGES: dict[str, Callable[[Result], str]] = {
+    "compress": compress_page,
     "quantize": quantize_page,
     "report": report_page,
+    "simulate": simulate_page,
     "sweep": sweep_page,
 }
