@@ -33,7 +33,7 @@ from measuring import RESULTS
 
 from tilewright import api
 from tilewright.boards import get_target
-from tilewright.compress.stream import Encoded
+from tilewright.compress.coded_layer import Encoded
 from tilewright.compression import compile_for_streams, encode_program, quant_config
 from tilewright.graph.ir import Op
 from tilewright.outputs import to_json
@@ -86,8 +86,7 @@ class Measured:
     def stream_bytes(self) -> int:
         """Of all weight streams, compressed where that is possible and makes them smaller."""
         return sum(
-            plain if coded is None else min(coded.size(), plain)
-            for coded, plain in self.encoded.values()
+            plain if coded is None else coded.size() for coded, plain in self.encoded.values()
         )
 
 
@@ -167,9 +166,9 @@ def layer_rows(name: str, method: str, now: Measured) -> list[Row]:
                 "layer": layer,
                 "weights": weight.size,
                 "kept": round(float(np.mean(weight != 0)), 4),
-                "weight_bits": max((len(coded.tables.values) - 1).bit_length(), 1),
+                "weight_bits": max((len(coded.codes.values) - 1).bit_length(), 1),
                 "weight_bits_coded": round(coded.value_bits / coded.weights, 2),
-                "index_bits": (coded.tables.longest).bit_length(),
+                "index_bits": (coded.codes.longest).bit_length(),
                 "index_bits_coded": round(coded.run_bits / coded.weights, 2),
                 "plain_bytes": plain,
                 "stream_bytes": coded.size(),

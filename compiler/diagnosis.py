@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from tilewright.compiler.faults import MemoryMap, describe
-from tilewright.compiler.isa import INSTRUCTION_BYTES
+from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode
 from tilewright.compiler.legal import RULES, UNKNOWN_OPCODE, broken_rule
 from tilewright.compiler.program import Program
 
@@ -29,7 +29,7 @@ def describe_fault(words: Mapping[str, int], program: Program) -> str:
         memory_bytes=program.memory_bytes,
         tensors=[(p.name, p.address, p.layout.size) for p in program.tensors.values()],
     )
-    return describe(words, memory, partial(_illegal, program))
+    return describe(words, memory, partial(_illegal, program), partial(_weights, program))
 
 
 def _illegal(program: Program, reason: int, number: int) -> str:
@@ -46,3 +46,17 @@ def _illegal(program: Program, reason: int, number: int) -> str:
             "the program into memory again"
         )
     return f"instruction {number} is illegal ({found[1]}); compile the network again"
+
+
+def _weights(program: Program, number: int) -> str:
+    starts = range(
+        program.instructions,
+        program.instructions + program.count * INSTRUCTION_BYTES,
+        INSTRUCTION_BYTES,
+    )
+    indices = [i for i, at in enumerate(starts) if program.image[at] & 15 == Opcode.WEIGHTS]
+    if number >= len(indices):
+        return f"WEIGHTS instruction {number}, though the program has {len(indices)} only,"
+    index = indices[number]
+    layer = next(region.name for region in program.regions if region.first <= index < region.last)
+    return f"layer {layer!r} (instruction {index})"

@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .registers import ACTIVITY, FAULT_FIELDS, RESPONSES, Status, Unit
+from .registers import ACTIVITY, FAULT_FIELDS, RESPONSES, Status, StreamFault, Unit
 
 __all__ = ["DIAGNOSTIC", "MemoryMap", "describe", "describe_activity", "fault_fields"]
 
 DIAGNOSTIC = ("STATUS", "WATCHDOG", "FAULT", "FAULT_ADDRESS", "ACTIVITY", "MEM_BASE")
 """Registers that `describe` needs."""
+
+_STREAM: dict[int, str] = {
+    StreamFault.HEADER: "it does not begin as one for this decoder",
+    StreamFault.TRUNCATED: "it is truncated",
+    StreamFault.NO_CODE: "a lane holds what is no code, or ends before its weights",
+    StreamFault.BEYOND: "a value lies behind the end of its chunk",
+    StreamFault.NO_ROOM: "its lanes wait for each other",
+    StreamFault.CHECKSUM: "its checksum is wrong",
+    StreamFault.ROWS: "it has other rows than its instruction has tiles for",
+}
 
 _NAMES = {Status.READ_ERROR: "reading", Status.WRITE_ERROR: "writing"}
 
@@ -58,7 +68,10 @@ def fault_fields(word: int) -> dict[str, int]:
 
 
 def describe(
-    words: Mapping[str, int], memory: MemoryMap, illegal: Callable[[int, int], str]
+    words: Mapping[str, int],
+    memory: MemoryMap,
+    illegal: Callable[[int, int], str],
+    weights: Callable[[int], str] = "WEIGHTS instruction {}".format,
 ) -> str:
     """Why a run ended with an error, and what to do: one sentence.
 
@@ -67,6 +80,7 @@ def describe(
     words : the registers `DIAGNOSTIC` by name, read after the run
     memory : of the program that ran
     illegal : what to say of an illegal instruction, from the reason's code and its number
+    weights : the name of a WEIGHTS instruction, from its number among those
     """
     status = words["STATUS"]
     if status == Status.ILLEGAL:
@@ -78,6 +92,13 @@ def describe(
             f"nothing moved for {words['WATCHDOG']} cycles: {describe_activity(words['ACTIVITY'])}; "
             "if the memory is not slower than that, load the program again, and report it as a "
             "fault of Tilewright if it stays"
+        )
+    if status == Status.WEIGHT_STREAM:
+        reason = fault_fields(words["FAULT"])["reason"]
+        text = _STREAM.get(reason, f"reason {reason}")
+        return (
+            f"the compressed weights of {weights(words['FAULT_ADDRESS'])} are damaged ({text}); load "
+            "the program into memory again"
         )
     return f"STATUS {status} is unknown; use the Tilewright that generated the accelerator"
 

@@ -41,6 +41,7 @@ CAPABILITIES = (
     Capability("function_count", "FEATURES", 4, 4),
     Capability("pack_pixels", "FEATURES", 8, 8),
     Capability("address_bits", "FEATURES", 16, 6),
+    Capability("decoder_lanes", "FEATURES", 24, 6),
 )
 
 IDENTITY = ("ID", "VERSION", "ARRAY", "WIDTHS", "DEPTHS", "FEATURES", "FINGERPRINT")

@@ -93,6 +93,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("container", 2, "bits a weight takes: 0: 2, 1: 4, 2: 8, 3: 16"),
         Field("gather", 1, "each row of a tile is preceded by its 16-bit bank offset"),
         Field("pack", 2, "log2 of the weights in a packed row (0: rows are not packed)"),
+        Field("coded", 1, "the stream is compressed (docs/compression.md); pack must be 0"),
+        Field("block", 1, "no stream, but codes or offsets for compressed streams"),
     ),
     Opcode.CALC: (
         _OPCODE,

@@ -54,6 +54,7 @@ _BOUNDS: dict[str, Callable[[Target], int]] = {
     "containers - 1": lambda target: len(target.weight_containers) - 1,
     "target.activations": lambda target: target.function_count,
     "target.leaky": lambda target: int(target.leaky),
+    "decoders": lambda target: int(target.decoder_lanes > 0),
 }
 
 
@@ -130,6 +131,8 @@ RULES: tuple[Rule, ...] = (
     *_aligned(16, Opcode.WEIGHTS, "address"),
     *_counts(17, Opcode.WEIGHTS, "beats", "tiles"),
     Rule(code=19, opcode=Opcode.WEIGHTS, fields=("container",), most="containers - 1"),
+    Rule(code=20, opcode=Opcode.WEIGHTS, fields=("coded",), most="decoders"),
+    Rule(code=21, opcode=Opcode.WEIGHTS, fields=("block",), most="decoders"),
     *_counts(32, Opcode.CALC, "tiles0", "tiles1", "tiles2"),
     *_counts(35, Opcode.CALC, "rows", "cols", most="acc_depth"),
     Rule(code=37, opcode=Opcode.CALC, fields=("acc_base",), most="acc_depth - 1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tilewright.compiler.checks import check_network
+from tilewright.compiler.coding import code_weights
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, encode
 from tilewright.compiler.layout import TensorLayout
 from tilewright.compiler.machine import Machine
@@ -68,6 +69,10 @@ def compile_network(
     if progress is not None:
         progress("compiled", len(layers), len(layers))
     assign_tokens(machine.drafts)
+    if target.decoder_lanes:
+        machine.drafts, regions, machine.constants = code_weights(
+            machine.drafts, regions, machine.constants, target
+        )
     return _assemble(fixed, machine, regions, relative, tensor_bytes, inputs, outputs, keep)
 
 

@@ -3,6 +3,8 @@
 __all__ = [
     "ACCUMULATE_LATENCY",
     "BANK_LATENCY",
+    "DECODER_LATENCY",
+    "DECODER_ROWS",
     "INNER_QUEUE",
     "QUEUE_LATENCY",
     "READS_UNDER_WAY",
@@ -22,5 +24,9 @@ WRITES_PENDING = 16
 """Write bursts that may await their response at once."""
 BANK_LATENCY = 3
 """Cycles from a pixel's address at row r to its activation behind row r's bank."""
+DECODER_LATENCY = 10
+"""Cycles from the arrival of a compressed stream's words to the first row decoded from them."""
+DECODER_ROWS = 16
+"""Rows that each lane of the decoder holds ready."""
 ACCUMULATE_LATENCY = 4
 """Cycles before an accumulator may be added to again: the least period of weight tiles."""

@@ -7,6 +7,7 @@ never single cycles.
 from __future__ import annotations
 
 from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
+from tilewright.compiler.decoding import decoding_progress
 from tilewright.compiler.events import Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
 from tilewright.compiler.microarchitecture import QUEUE_LATENCY
@@ -54,6 +55,7 @@ class Pipeline:
             tokens={pair: Tokens(kernel) for pair in TOKENS},
             tiles=TileSlot(kernel),
             events=self.events,
+            decoding=decoding_progress(program) if target.decoder_lanes else {},
         )
         self.busy, self.writer = run.busy, run.writer
         load, weights, calc = LoadModel(run), WeightsModel(run), CalcModel(run)

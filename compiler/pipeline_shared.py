@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tilewright.compiler.bus import Reader, Writer
+from tilewright.compiler.decoding import Progress
 from tilewright.compiler.events import Condition, Kernel, Queue, Tokens
 from tilewright.compiler.target import Target
 
@@ -41,6 +43,7 @@ class Shared:
     queues : instructions waiting for each unit
     tokens : semaphores by (giving unit, taking unit)
     tiles : the next weight tile
+    decoding : what compressed weight streams and blocks need, by address
     busy : each unit's working cycles by region
     events : of all instructions, in the order of their ends; None: nobody asked
     """
@@ -52,6 +55,7 @@ class Shared:
     queues: dict[str, Queue]
     tokens: dict[tuple[str, str], Tokens]
     tiles: TileSlot
+    decoding: Mapping[int, Progress]
     busy: dict[str, dict[int, int]] = field(
         default_factory=lambda: {"calc": {}, "load": {}, "store": {}}
     )

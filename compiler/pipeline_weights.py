@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tilewright.compiler.events import Process, Queue
-from tilewright.compiler.microarchitecture import INNER_QUEUE
-from tilewright.compiler.pipeline_shared import Shared
+from tilewright.compiler.microarchitecture import DECODER_LATENCY, DECODER_ROWS, INNER_QUEUE
+from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["WeightsModel"]
 
@@ -40,6 +40,11 @@ class WeightsModel:
         while True:
             yield from self._inner.head()
             f, begin = self._inner.peek(), kernel.now
+            if f["coded"] or f["block"]:
+                yield from self._decode(f, base)
+                base += f["beats"]
+                yield from self._inner.drop()
+                continue
             row_bits = target.cols * (2 << f["container"]) + 16 * f["gather"]
             tile_bits = target.rows * row_bits
             spread = max((target.rows - 1) * row_bits // bus_bits, target.rows - 1)
@@ -90,3 +95,38 @@ class WeightsModel:
             self._run.record("weights", f, begin, end, end - begin - f["tiles"] * (spread + 1))
             yield max(accepting - late_by, kernel.now)
             yield from self._inner.drop()
+
+    def _decode(self, f: Fields, base: int) -> Process:
+        """The decoder: its slowest lane, its words' arrival, and the array's taking a row a cycle."""
+        kernel, target, reader = self._run.kernel, self._run.target, self._run.readers["weights"]
+        slot, progress = self._run.tiles, self._run.decoding[f["address"]]
+        late_by = int(target.edge_registers > 0)
+        piece = max(reader.depth // 2, 1)
+        done = before = 0
+        begin = kernel.now
+        while not reader.covers(base):
+            yield reader.arrived
+        through = 0 if f["block"] else DECODER_LATENCY
+        decoded = max(reader.time_of(base), kernel.now) + through
+        for cycles, beats in zip(progress.cycles.tolist(), progress.beats.tolist(), strict=True):
+            while done < beats:
+                part = min(beats - done, piece)
+                while not reader.covers(base + done + part - 1):
+                    yield reader.arrived
+                done += part
+                reader.release(max(reader.time_of(base + done - 1), kernel.now), part)
+            arrived = reader.time_of(base + beats - 1) + through
+            decoded = max(decoded + cycles - before, arrived)
+            before = cycles
+            if f["block"]:
+                continue
+            while not slot.free:
+                yield slot.changed
+            entered = max(slot.freed + target.rows - 1 + late_by, decoded + late_by)
+            # Lanes run ahead of the array as far as they can hold rows.
+            decoded = max(decoded, entered - DECODER_ROWS)
+            slot.fill(entered + 1)
+        end = max(decoded, kernel.now)
+        work = before if f["block"] else max(before, len(progress.cycles) * target.rows)
+        self._run.record("weights", f, begin, end, end - begin - work)
+        yield end

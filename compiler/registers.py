@@ -18,6 +18,7 @@ __all__ = [
     "Control",
     "Register",
     "Status",
+    "StreamFault",
     "Unit",
     "offset",
 ]
@@ -25,7 +26,7 @@ __all__ = [
 ID_WORD = 0x54574731
 """The ASCII text "TWG1"."""
 
-VERSION_WORD = 0x000300
+VERSION_WORD = 0x000400
 """Version of the instruction format and the register map: major << 16 | minor << 8 | patch."""
 
 WATCHDOG_BITS = 24
@@ -54,6 +55,27 @@ class Status(enum.IntEnum):
     READ_ERROR = 2
     WRITE_ERROR = 3
     WATCHDOG = 4
+    WEIGHT_STREAM = 5
+
+
+class StreamFault(enum.IntEnum):
+    """What is wrong with a compressed weight stream: FAULT's reason with Status.WEIGHT_STREAM."""
+
+    NONE = 0
+    HEADER = 1
+    """A block or a chunk does not begin as one for this decoder."""
+    TRUNCATED = 2
+    """Its beats end before it does."""
+    NO_CODE = 3
+    """A lane holds what is no codeword, or its words end before its weights."""
+    BEYOND = 4
+    """A value lies behind the last row of its chunk."""
+    NO_ROOM = 5
+    """A lane needs words that stand behind more of another's than that can hold."""
+    CHECKSUM = 6
+    """Its checksum is wrong."""
+    ROWS = 7
+    """It has more or fewer rows than its instruction has tiles for."""
 
 
 class Unit(enum.IntEnum):
@@ -128,7 +150,7 @@ REGISTERS: tuple[Register, ...] = (
         0x1C,
         "STATUS",
         "ro",
-        "0 good, 1 illegal instruction, 2 read error, 3 write error, 4 watchdog",
+        "0 good, 1 illegal instruction, 2 read error, 3 write error, 4 watchdog, 5 weight stream",
     ),
     Register(
         0x20,
@@ -142,13 +164,16 @@ REGISTERS: tuple[Register, ...] = (
         "FAULT",
         "ro",
         "bits 3:0 the unit that saw the fault (below), bits 9:8 the bus's response (2 SLVERR, 3 "
-        "DECERR), bits 23:16 what is illegal (docs/isa.md); of the last run",
+        "DECERR), bits 23:16 what is illegal (docs/isa.md), or wrong with a compressed weight stream "
+        "(1 header, 2 truncated, 3 no code, 4 value behind the end, 5 no room, 6 checksum, 7 rows); "
+        "of the last run",
     ),
     Register(
         0x28,
         "FAULT_ADDRESS",
         "ro",
-        "bus errors: address of the burst; illegal instruction: its number, from 0",
+        "bus errors: address of the burst; illegal instruction: its number, from 0; weight stream: "
+        "number of its WEIGHTS instruction among those, from 0",
     ),
     Register(
         0x2C, "ACTIVITY", "ro", "what the units do, or did when the last run ended: bits below"
@@ -165,7 +190,8 @@ REGISTERS: tuple[Register, ...] = (
         0x58,
         "FEATURES",
         "ro",
-        "address_bits << 16 | pack_pixels << 8 | number of activations << 4 | leaky",
+        "decoder_lanes << 24 | address_bits << 16 | pack_pixels << 8 | number of activations << 4 | "
+        "leaky",
     ),
     Register(0x80, "CYCLES", "ro", "cycles of the last run"),
     Register(0x84, "CALC_BUSY", "ro", "cycles in which the array took a pixel"),

@@ -41,6 +41,7 @@ class Constants:
     def __init__(self, base: int) -> None:
         self._base = base
         self._parts: list[bytes] = []
+        self._at: dict[int, int] = {}
         self._size = 0
         self._streams: dict[tuple[object, ...], tuple[int, int]] = {}
         self._params: dict[tuple[str, int, int], int] = {}
@@ -50,12 +51,18 @@ class Constants:
         """First free byte offset."""
         return self._base + self._size
 
+    def part(self, address: int) -> bytes:
+        """The part at an address."""
+        return self._parts[self._at[address]]
+
     def image(self) -> bytes:
         """Everything placed so far."""
         return b"".join(self._parts)
 
-    def _place(self, data: bytes) -> int:
+    def place(self, data: bytes) -> int:
+        """Append a part; returns its address."""
         address = self.end
+        self._at[address] = len(self._parts)
         padding = -len(data) % ALIGNMENT
         self._parts += [data, bytes(padding)]
         self._size += len(data) + padding
@@ -76,7 +83,7 @@ class Constants:
         key = (work.name, number, j, segment, *place)
         if key not in self._streams:
             data = _packed(work, area, j, segment, pitch, words)
-            self._streams[key] = (self._place(data), len(data))
+            self._streams[key] = (self.place(data), len(data))
         return self._streams[key]
 
     def params(self, work: LayerWork, area: Area, j: int) -> int:
@@ -88,7 +95,7 @@ class Constants:
             shift = np.where(columns >= 0, work.fixed.shift[np.maximum(columns, 0)], 0)
             data = pack_params(bias, shift)
             assert len(data) == PARAM_BYTES * len(columns)
-            self._params[key] = self._place(data)
+            self._params[key] = self.place(data)
         return self._params[key]
 
 

@@ -71,6 +71,8 @@ class Target:
         the array's edge, from its bottom to the accumulators, from LOAD to the banks; with any,
         the drain of the accumulators stops and goes on in three parts that do not see each other
         in the same cycle, weight rows wait in a buffer, and the post-processing has shorter stages
+    decoder_lanes : lanes of the decoder of compressed weight streams, a power of two from 2 on that
+        divides cols; 0 builds no decoder
     leaky : whether the post-processing can do LeakyReLU
     activations : names of registered activations that the post-processing can do, which become
         "name:identity:cycles:cycles with edge registers"
@@ -108,6 +110,7 @@ class Target:
     multiplier_stages: int = 2
     weights_per_multiplier: int = 1
     edge_registers: int = 0
+    decoder_lanes: int = 0
     leaky: bool = True
     activations: tuple[str, ...] = ()
     counters: bool = True
@@ -150,6 +153,12 @@ class Target:
             )
         self._check_multiplier()
         self._resolve_activations()
+        lanes = self.decoder_lanes
+        if lanes not in (0, 2, 4, 8, 16, 32) or (lanes and self.cols % lanes):
+            raise TilewrightError(
+                f"Target {self.name!r}: decoder_lanes must be 0 or a power of two in 2..32 that "
+                f"divides cols, not {lanes!r} with cols {self.cols}"
+            )
         if self.acc_bits < self.psum_bits:
             raise TilewrightError(
                 f"Target {self.name!r}: acc_bits must be at least {self.psum_bits} (a column's "

@@ -1,8 +1,8 @@
-"""The compressed weight stream, bit by bit as docs/compression.md defines it: encoder and decoder.
+"""The compressed weight stream, bit by bit as docs/compression.md defines it: the encoder.
 
-A layer is a table block, which a decoder reads once, and a stream for each WEIGHTS instruction.
-Columns are dealt to lanes, each of which has its own bits: codewords of zero runs and of codebook
-entries by turns. Chunks of rows begin anew, so that what a lane must hold of its bits is bounded.
+A layer has a code block, which the hardware's decoder reads once, and a stream for each WEIGHTS
+instruction. Columns are dealt to lanes, each of which has its own bits: codewords of zero runs and
+of codebook entries by turns. Lanes' words alternate, so that the decoder needs no pointers.
 """
 
 from __future__ import annotations
@@ -18,41 +18,78 @@ import numpy.typing as npt
 from tilewright.compress.huffman import LIMIT, code_lengths, codewords
 from tilewright.errors import TilewrightError
 
-__all__ = ["HEADER", "MAGIC", "Encoded", "Rows", "Tables", "deal", "encode_layer"]
+__all__ = [
+    "CODES",
+    "CODES_HEAD",
+    "LANE_WORDS",
+    "LONGEST_RUN",
+    "MAGIC",
+    "MOST_ENTRIES",
+    "OFFSETS",
+    "OFFSET_ROWS",
+    "Codes",
+    "choose_codes",
+    "encode_stream",
+    "lane_items",
+    "offset_block",
+    "round_bytes",
+    "seal",
+]
 
 IntArray = npt.NDArray[np.int64]
 
-MAGIC, VERSION = 0x5754, 1
-HEADER = struct.Struct("<HBBBBBBHHI")
-"""Magic, version, log2 lanes, longest run, entries - 1, bytes an entry, offsets, chunk rows,
-common offsets, CRC."""
+MAGIC = 0x57
+CODES, OFFSETS = 0x21, 0x22
+"""Second byte of a block: version 2, codes or offsets."""
+CODES_HEAD = struct.Struct(f"<BBBBBBH{LIMIT}s{LIMIT}s")
+"""Magic, kind, log2 lanes, bytes of an entry, entries, run symbols, escape, codewords of values and
+of runs by length."""
 LONGEST_RUNS = (3, 7, 15, 31, 63)
-MAX_ROWS = 1 << 15
+LONGEST_RUN = LONGEST_RUNS[-1]
+MOST_ENTRIES = 255
 WORD = 16
 """Bits of a word of a lane."""
+MAX_ROWS = (1 << 15) - 1
+MAX_WORDS = (1 << 16) - 1
+"""Most rows of a chunk, and most words of a lane in it."""
+LANE_WORDS = 256
+"""Words that a lane of the decoder can hold."""
+OFFSET_ROWS = 2048
+"""Bank offsets that the decoder can hold."""
+
+
+def round_bytes(lanes: int) -> int:
+    """Bytes of a round: one word of each lane."""
+    return lanes * WORD // 8
+
+
+def seal(content: bytes, lanes: int) -> bytes:
+    """Content, filled up to whole rounds, and behind it the round that ends in its CRC-32."""
+    size = round_bytes(lanes)
+    data = content + bytes(-len(content) % size + size - 4)
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def offset_block(offsets: IntArray, lanes: int) -> bytes:
+    """Bank offsets of the rows of the streams that follow."""
+    size = round_bytes(lanes)
+    head = struct.pack(
+        "<BBBBHH", MAGIC, OFFSETS, lanes.bit_length() - 1, 0, -(-len(offsets) // lanes), 0
+    )
+    data = (offsets & 0xFFFF).astype("<u2").tobytes()
+    return seal(head + bytes(-len(head) % size) + data, lanes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rows:
-    """What one WEIGHTS instruction streams: rows of C weights, and each row's bank offset or None."""
-
-    weights: IntArray
-    offsets: IntArray | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tables:
+class Codes:
     """A layer's codes.
 
     Attributes
     ----------
-    lanes : decoders that work side by side, a power of two that divides C
-    longest : M; run symbol r < M is r zeros and then a value, M is M zeros and no value
+    lanes : decoders that work side by side, a power of two from 2 on that divides C
+    longest : M, the escape; run symbol r < M is r zeros and then a value, M is M zeros and no value
     run_lengths, value_lengths : lengths of the codewords, 0 for symbols that do not occur
     values : the codebook
-    offsets : whether rows have offsets
-    common : the offsets, if they are the same in all streams; those are not in the streams then
-    chunk_rows : rows of a chunk
     """
 
     lanes: int
@@ -60,143 +97,94 @@ class Tables:
     run_lengths: IntArray
     value_lengths: IntArray
     values: IntArray
-    offsets: bool
-    common: IntArray | None
-    chunk_rows: int
 
-    def pack(self) -> bytes:
-        """The table block."""
-        entry = 1 if -128 <= self.values.min() and self.values.max() < 128 else 2
-        body = _nibbles(self.run_lengths) + _nibbles(self.value_lengths)
-        body += self.values.astype(f"<i{entry}").tobytes()
-        common = np.zeros(0, np.int64) if self.common is None else self.common
-        body += (common & 0xFFFF).astype("<u2").tobytes()
-        fields = (
-            *(MAGIC, VERSION, self.lanes.bit_length() - 1, self.longest),
-            *(len(self.values) - 1, entry, int(self.offsets), self.chunk_rows, len(common)),
+    def pack(self, entry_bytes: int = 1) -> bytes:
+        """The code block; values take `entry_bytes`, 1 or 2."""
+        runs, used = _canonical(self.run_lengths), _canonical(self.value_lengths)
+        escape = int(self.run_lengths[self.longest])
+        if escape:
+            word = int(codewords(self.run_lengths)[self.longest])
+            escape |= word << (LIMIT - escape) << 4
+        head = CODES_HEAD.pack(
+            *(MAGIC, CODES, self.lanes.bit_length() - 1, entry_bytes, len(used), len(runs), escape),
+            *(_counts(lengths) for lengths in (self.value_lengths, self.run_lengths)),
         )
-        crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4] + body)
-        return HEADER.pack(*fields, crc) + body
+        body = self.values[used].astype(f"<i{entry_bytes}").tobytes()
+        return seal(head + body + runs.astype(np.uint8).tobytes(), self.lanes)
 
 
-def _nibbles(lengths: IntArray) -> bytes:
-    low = np.append(lengths, [0] * (len(lengths) % 2)).astype(np.uint8).reshape(-1, 2)
-    return (low[:, 0] | low[:, 1] << 4).tobytes()
+def _canonical(lengths: IntArray) -> IntArray:
+    """Symbols that occur, in the order of their codewords."""
+    symbols = np.flatnonzero(lengths)
+    ordered: IntArray = symbols[np.argsort(lengths[symbols], kind="stable")]
+    return ordered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Encoded:
-    """A compressed layer, and what its bits went to.
-
-    Attributes
-    ----------
-    table, streams : bytes, each to be padded to the bus
-    weights : weights that are not zero
-    value_bits, run_bits : bits of all codewords of values and of runs
-    """
-
-    tables: Tables
-    table: bytes
-    streams: tuple[bytes, ...]
-    weights: int
-    value_bits: int
-    run_bits: int
-
-    def size(self, align: int = 8) -> int:
-        """Bytes in memory, every part padded to a multiple of `align`."""
-        return sum(-(-len(part) // align) * align for part in (self.table, *self.streams))
+def _counts(lengths: IntArray) -> bytes:
+    return np.bincount(lengths, minlength=LIMIT + 1)[1:].astype(np.uint8).tobytes()
 
 
-def encode_layer(
-    streams: Sequence[Rows], *, lanes: int = 4, huffman: bool = True, words: int = 512
-) -> Encoded:
-    """Compress the weights of a layer.
+def choose_codes(streams: Sequence[IntArray], *, lanes: int = 4, huffman: bool = True) -> Codes:
+    """The codes that suit the streams of a layer best.
 
     Parameters
     ----------
-    streams : what each WEIGHTS instruction streams
+    streams : rows of C weights each
     lanes : decoders that work side by side
     huffman : codewords as frequent symbols suggest, or all equally long
-    words : most words of a chunk that a lane has to hold
 
     Raises
     ------
     TilewrightError
-        If lanes do not divide the columns, the layer has more than 256 different values or none
-        but zero, or they exceed 16 bits.
+        If lanes do not divide the columns, or the layer has more different values than a codebook
+        holds, or none but zero.
     """
-    cols = streams[0].weights.shape[1]
-    if lanes < 1 or lanes.bit_count() != 1 or cols % lanes:
+    cols = streams[0].shape[1]
+    if lanes < 2 or lanes.bit_count() != 1 or cols % lanes:
         raise TilewrightError(
-            f"A compressed stream needs lanes that are a power of two and divide the {cols} "
-            f"columns, not {lanes}"
+            f"A compressed stream needs lanes that are a power of two from 2 on and divide the "
+            f"{cols} columns, not {lanes}"
         )
-    values = np.unique(np.concatenate([np.unique(part.weights) for part in streams]))
+    values = np.unique(np.concatenate([np.unique(part) for part in streams]))
     values = values[values != 0]
-    if not 1 <= len(values) <= 256:
+    if not 1 <= len(values) <= MOST_ENTRIES:
         raise TilewrightError(
-            f"A compressed stream holds 1 to 256 different weights besides zero, not "
+            f"A compressed stream holds 1 to {MOST_ENTRIES} different weights besides zero, not "
             f"{len(values)}; share the layer's weights first, or prune it less"
         )
     if values[0] < -(1 << 15) or values[-1] >= 1 << 15:
         raise TilewrightError(f"A weight of {values[-1]} exceeds the 16 bits of a codebook entry")
-    rows = max(len(part.weights) for part in streams)
-    chunk = min(1 << (rows - 1).bit_length(), MAX_ROWS)
-    while True:
-        found = [_encode(streams, values, lanes, huffman, chunk, m) for m in LONGEST_RUNS]
-        best = min(found, key=lambda item: item[0].size())
-        if best[1] <= words or chunk == 1:
-            return best[0]
-        chunk //= 2
+    used = np.zeros(len(values), np.int64)
+    gaps, tails = [], []
+    for part in streams:
+        for lane in _by_lane(part, lanes):
+            places = np.flatnonzero(lane)
+            used += np.bincount(np.searchsorted(values, lane[places]), minlength=len(values))
+            gaps.append(np.diff(places, prepend=-1) - 1)
+            tails.append(len(lane) - 1 - (int(places[-1]) if len(places) else -1))
+    value_lengths = _lengths(used, huffman)
+    best: tuple[int, Codes] | None = None
+    for longest in LONGEST_RUNS:
+        runs = _run_counts(np.concatenate(gaps), np.array(tails), longest)
+        run_lengths = _lengths(runs, huffman)
+        bits = int((runs * run_lengths).sum())
+        if best is None or bits < best[0]:
+            codes = Codes(
+                lanes=lanes,
+                longest=longest,
+                run_lengths=run_lengths,
+                value_lengths=value_lengths,
+                values=values,
+            )
+            best = bits, codes
+    assert best is not None
+    return best[1]
 
 
-Symbols = tuple[IntArray, npt.NDArray[np.bool_]]
-"""Symbols of a lane in a chunk, and which of them are values."""
-
-
-def _encode(
-    streams: Sequence[Rows], values: IntArray, lanes: int, huffman: bool, chunk: int, longest: int
-) -> tuple[Encoded, int]:
-    """A layer with given rows of a chunk and longest run, and the most words of a chunk's lane."""
-    cut = [_chunks(part.weights, values, lanes, chunk, longest) for part in streams]
-    runs, used = np.zeros(longest + 1, np.int64), np.zeros(len(values), np.int64)
-    for symbols, is_value in (item for part in cut for piece in part for item in piece):
-        runs += np.bincount(symbols[~is_value], minlength=len(runs))
-        used += np.bincount(symbols[is_value], minlength=len(used))
-    run_lengths, value_lengths = _lengths(runs, huffman), _lengths(used, huffman)
-    tables = Tables(
-        lanes=lanes,
-        longest=longest,
-        run_lengths=run_lengths,
-        value_lengths=value_lengths,
-        values=values,
-        offsets=streams[0].offsets is not None,
-        common=_common(streams),
-        chunk_rows=chunk,
-    )
-    coder = _Coder(run_lengths, value_lengths)
-    own = tables.common is None
-    parts = [
-        _stream(part, pieces, coder, chunk, own) for part, pieces in zip(streams, cut, strict=True)
-    ]
-    return Encoded(
-        tables=tables,
-        table=tables.pack(),
-        streams=tuple(data for data, _ in parts),
-        weights=int(used.sum()),
-        value_bits=int((used * value_lengths).sum()),
-        run_bits=int((runs * run_lengths).sum()),
-    ), max(most for _, most in parts)
-
-
-def _common(streams: Sequence[Rows]) -> IntArray | None:
-    """The offsets that all streams have, each as many of them as it has rows; None if they differ."""
-    found = [part.offsets for part in streams if part.offsets is not None]
-    if not found or len(found) < len(streams):
-        return None
-    longest = max(found, key=len)
-    same = all(np.array_equal(one, longest[: len(one)]) for one in found)
-    return longest if same and len(streams) > 1 and len(longest) < 1 << 16 else None
+def _run_counts(gaps: IntArray, tails: IntArray, longest: int) -> IntArray:
+    runs = np.bincount(gaps % longest, minlength=longest + 1)
+    runs[longest] += (gaps // longest).sum() + (-(-tails // longest)).sum()
+    return runs
 
 
 def _lengths(counts: IntArray, huffman: bool) -> IntArray:
@@ -218,71 +206,95 @@ def deal(groups: IntArray, back: bool = False) -> IntArray:
     return result
 
 
-def _chunks(
-    weights: IntArray, values: IntArray, lanes: int, chunk: int, longest: int
-) -> list[list[Symbols]]:
-    """Symbols of each lane of each chunk."""
-    result = []
-    for first in range(0, len(weights), chunk):
-        part = weights[first : first + chunk]
-        by_lane = deal(part.reshape(len(part), lanes, -1)).transpose(1, 0, 2).reshape(lanes, -1)
-        result.append([_symbols(lane, values, longest) for lane in by_lane])
-    return result
+def _by_lane(weights: IntArray, lanes: int) -> IntArray:
+    """Weights of each lane in its order."""
+    grouped = deal(weights.reshape(len(weights), lanes, -1))
+    return grouped.transpose(1, 0, 2).reshape(lanes, -1)
 
 
-def _symbols(lane: IntArray, values: IntArray, longest: int) -> Symbols:
+def encode_stream(weights: IntArray, codes: Codes, *, words: int = LANE_WORDS) -> bytes:
+    """The stream of one WEIGHTS instruction.
+
+    Parameters
+    ----------
+    weights : rows of C weights
+    codes : that have codewords for all of them
+    words : that a lane of the decoder can hold
+    """
+    coder = _Coder(codes)
+    chunk = min(len(weights), MAX_ROWS)
+    while True:
+        parts = [
+            coder.chunk(weights[first : first + chunk], first + chunk >= len(weights))
+            for first in range(0, len(weights), chunk)
+        ]
+        if chunk == 1 or max(most for _, most in parts) <= words:
+            return seal(b"".join(data for data, _ in parts), codes.lanes)
+        chunk = -(-chunk // 2)
+
+
+def lane_items(weights: IntArray, codes: Codes) -> list[tuple[IntArray, IntArray]]:
+    """Run symbols, and the value behind each or 0, of every lane of a stream of one chunk."""
+    return [_items(lane, codes.longest)[:2] for lane in _by_lane(weights, codes.lanes)]
+
+
+def _items(lane: IntArray, longest: int) -> tuple[IntArray, IntArray, IntArray]:
+    """The items of a lane, which the decoder handles one by one: a run and its value, or an escape.
+
+    Returns
+    -------
+    run symbols; the value behind each, 0 if there is none; weights given once it is done
+    """
     places = np.flatnonzero(lane)
     gaps = np.diff(places, prepend=-1) - 1
     tail = len(lane) - 1 - (int(places[-1]) if len(places) else -1)
     whole, rest = np.divmod(gaps, longest)
-    ends = np.cumsum(whole + 2)
-    count = int(ends[-1]) if len(ends) else 0
-    symbols = np.full(count + -(-tail // longest), longest, np.int64)
-    is_value = np.zeros(len(symbols), np.bool_)
-    symbols[ends - 2] = rest
-    symbols[ends - 1] = np.searchsorted(values, lane[places])
-    is_value[ends - 1] = True
-    return symbols, is_value
+    ends = np.cumsum(whole + 1)
+    count = (int(ends[-1]) if len(ends) else 0) + -(-tail // longest)
+    runs, values = np.full(count, longest, np.int64), np.zeros(count, np.int64)
+    runs[ends - 1], values[ends - 1] = rest, lane[places]
+    return runs, values, np.cumsum(runs + (values != 0))
 
 
 class _Coder:
-    """Writes symbols as bits."""
+    """Writes chunks."""
 
-    def __init__(self, run_lengths: IntArray, value_lengths: IntArray) -> None:
-        self._lengths = run_lengths, value_lengths
-        self._words = codewords(run_lengths), codewords(value_lengths)
+    def __init__(self, codes: Codes) -> None:
+        self._codes = codes
+        self._words = codewords(codes.run_lengths), codewords(codes.value_lengths)
 
-    def bits(self, item: Symbols) -> npt.NDArray[np.uint8]:
-        """Bits of a lane in a chunk, first bit first."""
-        symbols, is_value = item
-        lengths, words = np.empty((2, len(symbols)), np.int64)
-        for kind in (0, 1):
-            chosen = is_value == bool(kind)
-            lengths[chosen] = self._lengths[kind][symbols[chosen]]
-            words[chosen] = self._words[kind][symbols[chosen]]
+    def chunk(self, weights: IntArray, last: bool) -> tuple[bytes, int]:
+        """A chunk of rows, and the words that a lane may have to hold of it."""
+        codes = self._codes
+        coded = [self._lane(lane, len(weights)) for lane in _by_lane(weights, codes.lanes)]
+        words = max(-(-len(bits) // WORD) for bits, _ in coded)
+        if words > MAX_WORDS:
+            return b"", words
+        needs = np.stack([used for _, used in coded])
+        # Rows wait for the lane that needs most words; another may still hold all of its own that
+        # it has not needed for the row before. One more is the chunk's rows.
+        wanted = np.minimum(-(-(needs[:, 1:] + LIMIT - 1) // WORD), words).max(axis=0)
+        most = int((wanted - (needs[:, :-1] // WORD).min(axis=0)).max()) + 1
+        image = np.zeros((codes.lanes, words * WORD), np.uint8)
+        for row, (bits, _) in zip(image, coded, strict=True):
+            row[: len(bits)] = bits
+        body = np.packbits(image, axis=1).view(">u2").T.astype("<u2").tobytes()
+        head = struct.pack("<HH", words, len(weights) | last << 15)
+        return head.ljust(round_bytes(codes.lanes), b"\0") + body, most
+
+    def _lane(self, lane: IntArray, rows: int) -> tuple[npt.NDArray[np.uint8], IntArray]:
+        """A lane's bits, and how many of them it needs for the first 0, 1, ... rows."""
+        codes = self._codes
+        runs, values, given = _items(lane, codes.longest)
+        index = np.searchsorted(codes.values, values) % len(codes.values)
+        lengths = np.stack(
+            [codes.run_lengths[runs], np.where(values != 0, codes.value_lengths[index], 0)], axis=1
+        )
+        words = np.stack([self._words[0][runs], self._words[1][index]], axis=1)
+        assert (lengths[:, 0] > 0).all(), "every run has a codeword"
         place = np.arange(LIMIT)
-        shifted = words[:, None] >> np.maximum(lengths[:, None] - 1 - place, 0)
-        bits: npt.NDArray[np.uint8] = (shifted & 1)[place < lengths[:, None]].astype(np.uint8)
-        return bits
-
-
-def _stream(
-    part: Rows, pieces: list[list[Symbols]], coder: _Coder, chunk: int, own: bool
-) -> tuple[bytes, int]:
-    """Bytes of a stream, and the most words of a chunk's lane."""
-    data, most = [], 0
-    for number, piece in enumerate(pieces):
-        bits = [coder.bits(item) for item in piece]
-        words = max(-(-len(lane) // WORD) for lane in bits)
-        most = max(most, words)
-        image = np.zeros((len(bits), words * WORD), np.uint8)
-        for row, lane in zip(image, bits, strict=True):
-            row[: len(lane)] = lane
-        packed = np.packbits(image, axis=1).view(">u2")
-        data.append(struct.pack("<H", words))
-        if own and part.offsets is not None:
-            offsets = part.offsets[number * chunk : (number + 1) * chunk]
-            data.append((offsets & 0xFFFF).astype("<u2").tobytes())
-        data.append(packed.T.astype("<u2").tobytes())
-    body = b"".join(data)
-    return body + struct.pack("<I", zlib.crc32(body)), most
+        flat, shifts = words.reshape(-1, 1), lengths.reshape(-1, 1)
+        bits = (flat >> np.maximum(shifts - 1 - place, 0) & 1)[place < shifts].astype(np.uint8)
+        ends = np.cumsum(lengths.sum(axis=1))
+        wanted = np.arange(1, rows + 1) * (len(lane) // rows)
+        return bits, np.append(0, ends[np.searchsorted(given, wanted)])

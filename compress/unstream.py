@@ -9,56 +9,114 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compress.huffman import LIMIT, decode_table
-from tilewright.compress.stream import HEADER, MAGIC, VERSION, WORD, Rows, Tables, deal
+from tilewright.compress.stream import (
+    CODES,
+    CODES_HEAD,
+    MAGIC,
+    OFFSETS,
+    WORD,
+    Codes,
+    deal,
+    round_bytes,
+)
 from tilewright.errors import TilewrightError
 
-__all__ = ["decode_stream", "unpack_tables"]
+__all__ = ["decode_stream", "is_codes", "stream_lanes", "unpack_codes", "unpack_offsets"]
 
 IntArray = npt.NDArray[np.int64]
 
 
-def unpack_tables(data: bytes) -> Tables:
-    """The codes in a table block.
+def is_codes(data: bytes) -> bool:
+    """Whether a block holds codes, or offsets."""
+    return data[1:2] == bytes([CODES])
+
+
+def unpack_codes(data: bytes) -> Codes:
+    """The codes in a code block, with or without what pads it to the bus.
 
     Raises
     ------
     TilewrightError
         If the block is truncated, damaged or of another version.
     """
-    if len(data) < HEADER.size:
-        raise _damaged("its table block is truncated")
-    magic, version, lanes, longest, last, entry, offsets, chunk, common, crc = HEADER.unpack_from(
-        data
+    if len(data) < CODES_HEAD.size:
+        raise _damaged("its code block is truncated")
+    magic, kind, lanes, entry, count, runs, escape, *counts = CODES_HEAD.unpack_from(data)
+    if (magic, kind) != (MAGIC, CODES) or entry not in (1, 2) or lanes > 6:
+        raise _damaged("it does not begin with a code block of this version")
+    _check(data, CODES_HEAD.size + count * entry + runs, 1 << lanes, "code block")
+    value_lengths, lengths = (
+        np.repeat(np.arange(1, LIMIT + 1), np.frombuffer(part, np.uint8)) for part in counts
     )
-    if (magic, version) != (MAGIC, VERSION) or entry not in (1, 2):
-        raise _damaged("it does not begin with a table block of this version")
-    sizes = [(longest + 2) // 2, (last + 2) // 2, (last + 1) * entry, 2 * common]
-    end = HEADER.size + sum(sizes)
-    if len(data) < end:
-        raise _damaged("its table block is truncated")
-    if crc != zlib.crc32(data[: HEADER.size - 4] + data[HEADER.size : end]):
-        raise _damaged("the checksum of its table block is wrong")
-    at = [HEADER.size + sum(sizes[:i]) for i in range(4)]
-    values = np.frombuffer(data, f"<i{entry}", last + 1, at[2]).astype(np.int64)
-    return Tables(
+    values = np.frombuffer(data, f"<i{entry}", count, CODES_HEAD.size).astype(np.int64)
+    symbols = np.frombuffer(data, np.uint8, runs, CODES_HEAD.size + count * entry)
+    if len(value_lengths) != count or len(lengths) != runs or not runs:
+        raise _damaged("its code block contradicts itself")
+    # Without an escape any M above the runs will do.
+    longest = int(symbols.max()) + (not escape)
+    run_lengths = np.zeros(longest + 1, np.int64)
+    run_lengths[symbols] = lengths
+    return Codes(
         lanes=1 << lanes,
         longest=longest,
-        run_lengths=_nibbles(data[at[0] : at[1]], longest + 1),
-        value_lengths=_nibbles(data[at[1] : at[2]], last + 1),
+        run_lengths=run_lengths,
+        value_lengths=value_lengths,
         values=values,
-        offsets=bool(offsets),
-        common=np.frombuffer(data, "<u2", common, at[3]).astype(np.int64) if common else None,
-        chunk_rows=chunk,
     )
 
 
-def _nibbles(data: bytes, count: int) -> IntArray:
-    raw = np.frombuffer(data, np.uint8)
-    return np.stack([raw & 15, raw >> 4], axis=1).ravel()[:count].astype(np.int64)
+def unpack_offsets(data: bytes) -> IntArray:
+    """Bank offsets in an offset block, filled up to whole rounds.
+
+    Raises
+    ------
+    TilewrightError
+        As `unpack_codes`.
+    """
+    if len(data) < 8:
+        raise _damaged("its offset block is truncated")
+    magic, kind, lanes, _, count, _ = struct.unpack_from("<BBBBHH", data)
+    if (magic, kind) != (MAGIC, OFFSETS) or lanes > 6:
+        raise _damaged("it does not begin with an offset block of this version")
+    size = round_bytes(1 << lanes)
+    first = -(-8 // size) * size
+    _check(data, first + count * size, 1 << lanes, "offset block")
+    return np.frombuffer(data, "<u2", count << lanes, first).astype(np.int64)
 
 
-def decode_stream(tables: Tables, data: bytes, *, rows: int, cols: int) -> Rows:
-    """The weights of one WEIGHTS instruction.
+def _check(data: bytes, content: int, lanes: int, what: str) -> int:
+    """The end of a part of so many bytes, its checksum seen."""
+    size = round_bytes(lanes)
+    end = (-(-content // size) + 1) * size
+    if len(data) < end:
+        raise _damaged(f"its {what} is truncated")
+    if struct.unpack_from("<I", data, end - 4)[0] != zlib.crc32(data[: end - 4]):
+        raise _damaged(f"the checksum of its {what} is wrong")
+    return end
+
+
+def stream_lanes(codes: Codes, data: bytes) -> list[tuple[int, IntArray]]:
+    """Rows, and words [lanes, W], of each chunk of a stream."""
+    size, at, last, chunks = round_bytes(codes.lanes), 0, 0, []
+    while not last:
+        if at + size > len(data):
+            raise _damaged("it is truncated")
+        words, rows = struct.unpack_from("<HH", data, at)
+        last, rows = rows >> 15, rows & 0x7FFF
+        if not words or not rows:
+            raise _damaged("a chunk is empty")
+        at += size
+        if at + words * size > len(data):
+            raise _damaged("it is truncated")
+        body = np.frombuffer(data, "<u2", words * codes.lanes, at).astype(np.int64)
+        chunks.append((rows, body.reshape(-1, codes.lanes).T))
+        at += words * size
+    _check(data, at, codes.lanes, "stream")
+    return chunks
+
+
+def decode_stream(codes: Codes, data: bytes, *, rows: int, cols: int) -> IntArray:
+    """The weights [rows, C] of one WEIGHTS instruction.
 
     Parameters
     ----------
@@ -71,59 +129,42 @@ def decode_stream(tables: Tables, data: bytes, *, rows: int, cols: int) -> Rows:
     TilewrightError
         If the stream is truncated or damaged; no input makes this run without end.
     """
-    decoders = [decode_table(tables.run_lengths), decode_table(tables.value_lengths)]
-    weights = np.zeros((rows, cols), np.int64)
-    offsets = np.zeros(rows, np.int64) if tables.offsets else None
-    if tables.common is not None and len(tables.common) < rows:
-        raise _damaged("its table block has offsets of fewer rows")
-    at = 0
-    for first in range(0, rows, tables.chunk_rows):
-        count = min(tables.chunk_rows, rows - first)
-        words, at = _words(data, at, 1)
-        if offsets is not None and tables.common is not None:
-            offsets[first : first + count] = tables.common[first : first + count]
-        elif offsets is not None:
-            offsets[first : first + count], at = _words(data, at, count)
-        body, at = _words(data, at, int(words[0]) * tables.lanes)
-        lanes = body.reshape(-1, tables.lanes).T
-        size = count * cols // tables.lanes
-        found = [_lane(lane, size, tables, decoders) for lane in lanes]
-        grid = deal(np.stack(found).reshape(tables.lanes, count, -1).transpose(1, 0, 2), back=True)
-        weights[first : first + count] = grid.reshape(count, cols)
-    if len(data) < at + 4:
-        raise _damaged("it is truncated")
-    if struct.unpack_from("<I", data, at)[0] != zlib.crc32(data[:at]):
-        raise _damaged("its checksum is wrong")
-    return Rows(weights=weights, offsets=offsets)
-
-
-def _words(data: bytes, at: int, count: int) -> tuple[IntArray, int]:
-    end = at + 2 * count
-    if end > len(data):
-        raise _damaged("it is truncated")
-    return np.frombuffer(data, "<u2", count, at).astype(np.int64), end
+    decoders = [decode_table(codes.run_lengths), decode_table(codes.value_lengths)]
+    parts = []
+    for count, lanes in stream_lanes(codes, data):
+        size = count * cols // codes.lanes
+        found = [_lane(lane, size, codes, decoders) for lane in lanes]
+        grid = np.stack(found).reshape(codes.lanes, count, -1).transpose(1, 0, 2)
+        parts.append(deal(grid, back=True).reshape(count, cols))
+    weights = np.concatenate(parts)
+    if len(weights) != rows:
+        raise _damaged(f"it has {len(weights)} rows, not {rows}")
+    return weights
 
 
 def _lane(
-    words: IntArray, size: int, tables: Tables, decoders: list[tuple[IntArray, IntArray]]
+    words: IntArray, size: int, codes: Codes, decoders: list[tuple[IntArray, IntArray]]
 ) -> IntArray:
     """Weights of one lane in one chunk."""
     total = len(words) * WORD
-    bits = int.from_bytes(words.astype(">u2").tobytes(), "big") << LIMIT
+    # Bits are looked at a word at a time, so that long lanes cost no more a symbol than short ones.
+    padded = [*words.tolist(), 0, 0]
     result = np.zeros(size, np.int64)
     place = used = kind = 0
     while place < size:
-        window = (bits >> (total - used)) & ((1 << LIMIT) - 1) if used <= total else 0
+        word, bit = divmod(min(used, total), WORD)
+        pair = padded[word] << WORD | padded[word + 1]
+        window = pair >> (2 * WORD - LIMIT - bit) & ((1 << LIMIT) - 1) if bit <= WORD else 0
         symbol, length = (int(part[window]) for part in decoders[kind])
         used += length
         if symbol < 0 or used > total:
             raise _damaged("a lane ends before its weights, or holds a word that is no code")
         if kind:
-            result[place] = tables.values[symbol]
+            result[place] = codes.values[symbol]
             place, kind = place + 1, 0
         else:
             place += symbol
-            kind = int(symbol < tables.longest)
+            kind = int(symbol < codes.longest)
             if kind and place >= size:
                 raise _damaged("a value lies behind the end of its chunk")
     return result

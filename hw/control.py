@@ -15,6 +15,7 @@ from tilewright.compiler.registers import (
     REGISTERS,
     WATCHDOG_BITS,
     Status,
+    StreamFault,
     Unit,
     offset,
 )
@@ -54,6 +55,8 @@ class Control(wiring.Component):
         From the fetch unit.
     read_fault, read_unit, write_fault : ``In``
         Bus errors; the address may come a cycle after the error.
+    stream_fault, stream_number : ``In(StreamFault)``, ``In(32)``
+        From the WEIGHTS unit: what is wrong with which instruction's stream.
     progress, activity : ``In``
         What the watchdog and the ACTIVITY register look at.
     base, instructions, count : ``Out(address_bits)``
@@ -86,6 +89,8 @@ class Control(wiring.Component):
                 "read_fault": In(BUS_FAULT),
                 "read_unit": In(range(len(Unit))),
                 "write_fault": In(BUS_FAULT),
+                "stream_fault": In(StreamFault),
+                "stream_number": In(32),
                 "progress": In(1),
                 "activity": In(len(ACTIVITY)),
                 "base": Out(target.address_bits),
@@ -139,6 +144,7 @@ class Control(wiring.Component):
                     (Status.ILLEGAL, self.illegal),
                     (Status.READ_ERROR, self.read_fault.error),
                     (Status.WRITE_ERROR, self.write_fault.error),
+                    (Status.WEIGHT_STREAM, self.stream_fault != StreamFault.NONE),
                     (Status.WATCHDOG, expired),
                 )
                 with m.If(soft_reset | self.finished | Cat(fault for _, fault in faults).any()):
@@ -205,6 +211,12 @@ class Control(wiring.Component):
         with m.If(failed), m.Switch(status):  # the units are being cleared, and still know
             with m.Case(Status.ILLEGAL):
                 m.d.sync += [unit.eq(Unit.FETCH), reason.eq(self.reason), address.eq(self.number)]
+            with m.Case(Status.WEIGHT_STREAM):
+                m.d.sync += [
+                    unit.eq(Unit.WEIGHTS),
+                    reason.eq(self.stream_fault),
+                    address.eq(self.stream_number),
+                ]
             for code, fault, who in (
                 (Status.READ_ERROR, self.read_fault, self.read_unit),
                 (Status.WRITE_ERROR, self.write_fault, Unit.STORE),

@@ -9,7 +9,7 @@ from amaranth.utils import bits_for, exact_log2
 
 from tilewright.compiler.isa import PARAM_BYTES
 from tilewright.compiler.legal import row_beats
-from tilewright.compiler.registers import ACTIVITY, PAGE, Unit
+from tilewright.compiler.registers import ACTIVITY, PAGE, StreamFault, Unit
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 from tilewright.hw.array import SystolicArray
@@ -55,6 +55,8 @@ class Engine(wiring.Component):
         With `illegal`: why, and which instruction.
     read_fault, read_unit, write_fault : ``Out``
         Bus errors.
+    stream_fault, stream_number : ``Out``
+        A compressed weight stream's.
     progress : ``Out(1)``
         Something moves; a cycle late.
     activity : ``Out``
@@ -92,6 +94,8 @@ class Engine(wiring.Component):
                 "read_fault": Out(BUS_FAULT),
                 "read_unit": Out(range(len(Unit))),
                 "write_fault": Out(BUS_FAULT),
+                "stream_fault": Out(StreamFault),
+                "stream_number": Out(32),
                 "progress": Out(1),
                 "activity": Out(len(ACTIVITY)),
                 "events": Out(len(COUNTERS) - 1),
@@ -119,6 +123,8 @@ class Engine(wiring.Component):
             self.illegal.eq(fetch.illegal),
             self.reason.eq(fetch.reason),
             self.number.eq(fetch.number),
+            self.stream_fault.eq(weights.fault),
+            self.stream_number.eq(weights.number),
             self.finished.eq(store.finished),
             store.cycles.eq(self.cycles),
             store.busy_cycles.eq(self.busy_cycles),

@@ -67,6 +67,8 @@ class Accelerator(wiring.Component):
             control.read_fault.eq(engine.read_fault),
             control.read_unit.eq(engine.read_unit),
             control.write_fault.eq(engine.write_fault),
+            control.stream_fault.eq(engine.stream_fault),
+            control.stream_number.eq(engine.stream_number),
             control.progress.eq(engine.progress),
             control.activity.eq(engine.activity),
             control.events.eq(engine.events),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from tilewright.compiler.isa import FIELDS, Opcode
+from tilewright.compiler.registers import StreamFault
 from tilewright.compiler.target import Target
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.choice import choose
+from tilewright.hw.decoder import WeightDecoder
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.halves_queue import HalvesQueue, queue_input
 from tilewright.hw.instructions import instruction_layout
@@ -45,6 +47,9 @@ class WeightsUnit(wiring.Component):
     the widest container, for the P columns that stand as far into their group of C/P as the row
     does; those of the other columns are 0.
 
+    With `decoder_lanes`, a decoder reads compressed streams, and the blocks that go before them. A
+    stream without the rows that its tiles need is a fault, too.
+
     Members
     -------
     i : ``In(stream of queue_input(target, WEIGHTS))``
@@ -52,6 +57,8 @@ class WeightsUnit(wiring.Component):
     o : ``Out(stream of weight_row_layout(target))``
     busy : ``Out(1)``
         For ACTIVITY: an instruction is there.
+    fault, number : ``Out(StreamFault)``, ``Out(32)``
+        What is wrong with a compressed stream, for good, and which instruction's it is, from 0.
     """
 
     def __init__(self, target: Target) -> None:
@@ -63,6 +70,8 @@ class WeightsUnit(wiring.Component):
                 "beats": In(stream.Signature(8 * target.bus_bytes)),
                 "o": Out(stream.Signature(weight_row_layout(target))),
                 "busy": Out(1),
+                "fault": Out(StreamFault),
+                "number": Out(32),
             }
         )
 
@@ -104,22 +113,27 @@ class WeightsUnit(wiring.Component):
                 gather, container = divmod(mode, len(containers))
                 with m.Case(gather << len(job.container) | container):
                     m.d.comb += gearbox.mode.eq(mode)
+        final_of_part = Mux(first_beat, job.beats == 1, final_beat)
+        decoded = Signal()  # the decoder reads this instruction's beats
+        wanted = Signal()
         m.d.comb += [
+            decoded.eq(job.coded | job.block),
+            wanted.eq(queue.second.valid & ~beats_done),
             gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(Mux(first_beat, job.beats == 1, final_beat)),
-            gearbox.i.valid.eq(self.beats.valid & queue.second.valid & ~beats_done),
-            self.beats.ready.eq(gearbox.i.ready & queue.second.valid & ~beats_done),
+            gearbox.i.p.last.eq(final_of_part),
+            gearbox.i.valid.eq(self.beats.valid & wanted & ~decoded),
+            self.beats.ready.eq(gearbox.i.ready & wanted),
             gearbox.o.ready.eq(self.o.ready),
             gearbox.stop.eq(last),
             self.o.valid.eq(gearbox.o.valid),
             queue.second.ready.eq(self.o.valid & self.o.ready & last),
         ]
-        with m.If(gearbox.i.valid & gearbox.i.ready):
+        with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [
                 first_beat.eq(0),
                 next_beat.eq(next_beat + 1),
                 final_beat.eq(next_beat == job.beats),
-                beats_done.eq(gearbox.i.p.last),
+                beats_done.eq(final_of_part),
             ]
         m.d.sync += only_tile.eq(job.tiles == 1)
         with m.If(self.o.valid & self.o.ready):
@@ -134,7 +148,42 @@ class WeightsUnit(wiring.Component):
                 m.d.sync += [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
                 m.d.sync += [next_beat.eq(2), next_tile.eq(2)]
         self._unpack(m, job, gearbox.o.p.data)
+        if target.decoder_lanes:
+            complete = self._decode(m, queue, decoded & wanted, final_of_part, last)
+            with m.If(complete):
+                m.d.sync += [beats_done.eq(0), first_beat.eq(1), next_beat.eq(2)]
         return m
+
+    def _decode(
+        self, m: Module, queue: HalvesQueue, wanted: Value, final_beat: Value, last: Value
+    ) -> Signal:
+        """The way through the decoder; returns whether a block is complete."""
+        job = queue.second.p
+        m.submodules.decoder = decoder = WeightDecoder(self._target)
+        ragged = Signal()
+        row = decoder.o.p
+        m.d.comb += [
+            decoder.i.p.data.eq(self.beats.p),
+            decoder.i.p.last.eq(final_beat),
+            decoder.i.valid.eq(self.beats.valid & wanted),
+            decoder.block.eq(job.block),
+            ragged.eq(decoder.o.valid & (row.last != last)),
+        ]
+        with m.If(job.coded | job.block):
+            m.d.comb += [
+                self.beats.ready.eq(decoder.i.ready & wanted),
+                self.o.valid.eq(decoder.o.valid & ~ragged),
+                decoder.o.ready.eq(self.o.ready & ~ragged),
+                self.o.p.offset.eq(row.offset),
+            ]
+            for weight, decoded in zip(self.o.p.weights, row.weights, strict=True):
+                m.d.comb += weight.eq(decoded.as_signed())
+        with m.If(decoder.complete):
+            m.d.comb += queue.second.ready.eq(1)
+        with m.If(self.fault == StreamFault.NONE):
+            m.d.sync += self.fault.eq(Mux(ragged, StreamFault.ROWS, decoder.fault))
+            m.d.sync += self.number.eq(self.number + (queue.second.valid & queue.second.ready))
+        return decoder.complete
 
     def _unpack(self, m: Module, job: data.View, word: Signal) -> None:
         """Slice a row into its offset and sign-extended weights, spread those of a packed row."""

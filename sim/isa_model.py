@@ -18,7 +18,9 @@ from tilewright.compiler.activations import resolve
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
 from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.program import Program
+from tilewright.compiler.rows import Decoder
 from tilewright.compiler.tokens import unit_of
+from tilewright.errors import TilewrightError
 from tilewright.quant import numerics
 from tilewright.sim.hazards import Clock, Orders, ProgramFault, Touched
 
@@ -100,6 +102,7 @@ class _Model:
         self.filled = np.zeros((target.act_depth, target.rows), bool)
         self.acc = np.zeros((2, target.acc_depth, target.cols), np.int64)
         self.accumulated = np.zeros((2, target.acc_depth), bool)
+        self.decoder = Decoder(target)
         self.stream: deque[tuple[IntArray, IntArray | None]] = deque()
         self.orders = Orders()
         beats = -(-program.memory_bytes // target.bus_bytes)
@@ -210,6 +213,9 @@ class _Model:
     def _weights(self, f: Fields) -> None:
         target = self.target
         size = f["beats"] * target.bus_bytes
+        if f["coded"] or f["block"]:
+            self._coded(f)
+            return
         container = (2, 4, 8, 16)[f["container"]]
         _require(container in target.weight_containers, f"container {container} is too wide")
         # A ragged last beat may reach past the end of memory, where nothing of it is used.
@@ -236,6 +242,23 @@ class _Model:
         )
         for i in range(f["tiles"]):
             self.stream.append((tiles[i], None if offsets is None else offsets[i]))
+
+    def _coded(self, f: Fields) -> None:
+        """Read a compressed stream or a block."""
+        target = self.target
+        _require(target.decoder_lanes > 0, "is compressed, and the target has no decoder")
+        _require(not f["pack"], "is packed and compressed")
+        size = min(f["beats"] * target.bus_bytes, len(self.memory) - f["address"])
+        data = self.memory[self._span(f["address"], size)].tobytes()
+        try:
+            stream = self.decoder.read(data, f)
+        except TilewrightError as error:
+            raise ProgramFault(f"reads: {error}") from None
+        if stream is not None:
+            for first in range(0, len(stream.weights), target.rows):
+                tile = slice(first, first + target.rows)
+                offsets = None if stream.offsets is None else stream.offsets[tile]
+                self.stream.append((stream.weights[tile], offsets))
 
     def _pixels(self, f: Fields) -> int:
         """Pixels of a word, as the instruction's `pack` says."""

@@ -25,6 +25,7 @@ _STATUS = {
     Status.READ_ERROR: "read error",
     Status.WRITE_ERROR: "write error",
     Status.WATCHDOG: "watchdog",
+    Status.WEIGHT_STREAM: "weight stream",
 }
 
 Tensor = npt.NDArray[np.int64]

@@ -22,10 +22,10 @@ from tilewright.compiler.program import Program
 from tilewright.compiler.rows import weight_streams
 from tilewright.compiler.target import Target
 from tilewright.compiler.tiling import choose_plan
+from tilewright.compress.coded_layer import Encoded, Rows, encode_layer
 from tilewright.compress.layers import Layer, weight_layers
 from tilewright.compress.pipeline import Cycles
 from tilewright.compress.steps import Step
-from tilewright.compress.stream import Encoded, Rows, encode_layer
 from tilewright.compress.vectors import Array
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Conv, Graph, Input, Op, Output
@@ -226,7 +226,8 @@ def encode_program(
 ) -> dict[str, tuple[Encoded | None, int]]:
     """The compressed weight streams of each layer, and the bytes of the plain ones.
 
-    None where a layer has more different weights than a codebook holds, or none but zero.
+    None where a layer stays plain: it would not become smaller, has more different weights than a
+    codebook holds, or none but zero.
     """
     by_layer: dict[str, list[Any]] = {}
     for stream in weight_streams(program):
@@ -234,18 +235,19 @@ def encode_program(
     found: dict[str, tuple[Encoded | None, int]] = {}
     for name, streams in by_layer.items():
         parts = [Rows(weights=s.weights, offsets=s.offsets) for s in streams]
+        plain = sum(s.size for s in streams)
         try:
-            encoded = encode_layer(parts, lanes=lanes, huffman=huffman)
+            encoded: Encoded | None = encode_layer(parts, lanes=lanes, huffman=huffman)
         except TilewrightError:
             encoded = None
-        found[name] = encoded, sum(s.size for s in streams)
+        smaller = encoded is not None and encoded.size() < plain
+        found[name] = encoded if smaller else None, plain
     return found
 
 
 def write_streams(encoded: Mapping[str, tuple[Encoded | None, int]], folder: Path) -> None:
-    """One file a layer: its table block and its streams, each padded to 8 bytes."""
+    """One file a layer: its blocks and its streams, each padded to 8 bytes."""
     for name, (layer, _) in encoded.items():
         if layer is not None:
-            parts = [layer.table, *layer.streams]
-            data = b"".join(part + bytes(-len(part) % 8) for part in parts)
+            data = b"".join(part + bytes(-len(part) % 8) for part in layer.parts())
             (folder / f"{name}.tws").write_bytes(data)

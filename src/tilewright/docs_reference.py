@@ -57,6 +57,8 @@ _STATUS = {
     Status.WRITE_ERROR: "as for reading",
     Status.WATCHDOG: "nothing moved for WATCHDOG cycles, ACTIVITY says what each unit did: allow "
     "more cycles if the memory is slow; otherwise report it",
+    Status.WEIGHT_STREAM: "a compressed weight stream is damaged: FAULT says how, FAULT_ADDRESS which "
+    "WEIGHTS instruction's it is: load the program into memory again",
 }
 
 _OPERATORS = """

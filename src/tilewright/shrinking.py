@@ -12,9 +12,9 @@ import torch
 
 from tilewright import api
 from tilewright.analysis import edges
+from tilewright.compress.coded_layer import Encoded
 from tilewright.compress.pipeline import Result, Setup, run_steps
 from tilewright.compress.steps import Step, parse_steps
-from tilewright.compress.stream import Encoded
 from tilewright.compress.train import TrainConfig
 from tilewright.compression import (
     Batches,
@@ -102,7 +102,8 @@ def shrink(config: Config, checkpoints: Path, progress: Progress) -> Shrunk:
     result = run_steps(module, steps, setup)
     fixed = _quantize(result, steps, config, calibration, progress)
     progress(0, 0, "code the weights")
-    program = compile_for_streams(fixed, steps, config.target)
+    plain = dataclasses.replace(config.target, decoder_lanes=0)
+    program = compile_for_streams(fixed, steps, plain)
     encoded = encode_program(program, lanes=section.lanes, huffman=result.huffman)
     return Shrunk(result=result, fixed=fixed, encoded=encoded)
 

@@ -67,14 +67,17 @@ def initial_values(target: Target) -> dict[str, int]:
     return values | {
         "CTRL": 0b100,
         "ID": int.from_bytes(b"TWG1", "big"),
-        "VERSION": 0x000300,
+        "VERSION": 0x000400,
         "ARRAY": target.cols << 16 | target.rows,
         "WIDTHS": int.from_bytes(
             bytes((target.bus_bytes, target.acc_bits, target.weight_bits, target.act_bits)), "big"
         ),
         "DEPTHS": (target.acc_depth - 1) << 16 | (target.act_depth - 1),
         "FINGERPRINT": program_fingerprint(target),
-        "FEATURES": target.address_bits << 16 | target.pack_pixels << 8 | int(target.leaky),
+        "FEATURES": target.decoder_lanes << 24
+        | target.address_bits << 16
+        | target.pack_pixels << 8
+        | int(target.leaky),
     }
 
 

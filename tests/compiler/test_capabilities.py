@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "pack_pixels": 1,
     "address_bits": 20,
     "function_count": 1,
+    "decoder_lanes": 2,
 }
 SPEED: dict[str, Any] = {
     "name": "other",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run
 
-from tilewright.compiler.registers import ACTIVITY, REGISTERS, Unit, offset
+from tilewright.compiler.registers import ACTIVITY, REGISTERS, StreamFault, Unit, offset
 from tilewright.compiler.target import Target
 from tilewright.hw.control import COUNTERS, Control
 from tilewright.hw.semaphore import Semaphore
@@ -26,6 +26,7 @@ FAULTS: dict[str, Any] = {
     "finished": 1,
     "read_fault": {"error": 1, "response": 2, "address": 0x1111_0000},
     "write_fault": {"error": 1, "response": 3, "address": 0x2222_0000},
+    "stream_fault": StreamFault.CHECKSUM,
 }
 """What the units say of each fault."""
 NOTHING = {
@@ -168,6 +169,8 @@ def test_while_busy_neither_start_nor_configuration_is_taken() -> None:
         (("illegal",), 1),
         (("read_fault",), 2),
         (("write_fault",), 3),
+        (("stream_fault",), 5),
+        (("stream_fault", "read_fault"), 2),
         (("illegal", "read_fault", "write_fault"), 1),
         (("read_fault", "write_fault"), 2),
         (("finished", "write_fault"), 3),
@@ -185,6 +188,7 @@ def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
         host.ctx.set(host.dut.read_unit, Unit.WEIGHTS)
         host.ctx.set(host.dut.reason, 17)
         host.ctx.set(host.dut.number, 1234)
+        host.ctx.set(host.dut.stream_number, 56)
         await host.ctx.tick()
         host.ctx.set(host.dut.finished, 0)
         await host.ctx.tick()
@@ -203,6 +207,7 @@ def test_a_fault_halts_until_the_bus_is_quiet_and_then_raises_error(
         assert host.read("STATUS") == status
         words = {1: (Unit.FETCH | 17 << 16, 1234)}
         words |= {2: (Unit.WEIGHTS | 2 << 8, 0x1111_0000), 3: (Unit.STORE | 3 << 8, 0x2222_0000)}
+        words |= {5: (Unit.WEIGHTS | StreamFault.CHECKSUM << 16, 56)}
         assert (host.read("FAULT"), host.read("FAULT_ADDRESS")) == words[status]
         assert host.read("CTRL") == 0b100, "idle, not done"
         for fault in faults:  # the units have been cleared

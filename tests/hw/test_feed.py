@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from buses import Port
+from coded_scenarios import coded
 from feed_scenarios import (
     instruction,
     load,
@@ -49,6 +50,12 @@ def test_packed_pixels_are_rotated_to_their_bank_groups(seed: int) -> None:
 @given(seed=SEEDS)
 def test_weight_streams_unpack_to_their_rows(seed: int) -> None:
     run(weights(seed))
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=SEEDS)
+def test_compressed_streams_decode_to_their_rows_between_plain_ones(seed: int) -> None:
+    run(coded(seed))
 
 
 @settings(max_examples=15, deadline=None)

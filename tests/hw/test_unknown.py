@@ -21,6 +21,7 @@ SCENARIOS = [
     *(("bus_scenarios", name) for name in ("splitter", "reader", "writer")),
     *(("array_scenarios", name) for name in ("multiplier", "array", "banks")),
     *(("feed_scenarios", name) for name in ("load", "packed_load", "weights")),
+    ("coded_scenarios", "coded"),
     *(("calc_scenarios", name) for name in ("walker", "loader", "calc")),
     *(("drain_scenarios", name) for name in ("drain", "rows", "lanes", "stamp")),
     *(("word_scenarios", name) for name in ("fetch", "parameters")),

@@ -1,0 +1,243 @@
+"""What the decoder of compressed weights gives fully connected layers: cycles measured in RTL.
+
+LeNet-5's two, pruned, with 32 shared weights and Huffman codes, and one of the size of VGG-16's fc6
+(25088 inputs; as many of its 4096 outputs as asked for) with 4 % of random weights kept, in 32
+values. Each is compared with the dense layer of 8-bit weights on the same array and memory, without
+decoder. `binds` is the largest of what the layer takes at least: rows in the array, beats of the
+bus, or symbols in the slowest lane.
+
+    python benchmarks/compression_decoder.py --dense FILE.pt --coded FILE.pt --mnist DIR --outputs N
+
+Writes results/compression_decoder.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from compression_networks import NETWORKS
+from measuring import save
+
+from tilewright import api
+from tilewright.compiler.bounds import layer_traffic
+from tilewright.compiler.cycles import MemoryTiming, predict
+from tilewright.compiler.decoding import decoding_progress
+from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
+from tilewright.compiler.program import Program
+from tilewright.compiler.target import Target
+from tilewright.compress.steps import parse_steps
+from tilewright.compression import compile_for_streams, quant_config
+from tilewright.delivery import hardware_text
+from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.fixed import FixedGraph, FixedLayer
+from tilewright.quant.formats import QFormat
+from tilewright.quant.reference import run_fixed
+from tilewright.sim.memory import MemoryConfig
+from tilewright.sim.network import compare_run, simulate
+from tilewright.sim.results import RunResult
+from tilewright.sim.runner import build_simulation
+from tilewright.simulation import cache_folder
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+import fashion
+
+LATENCY = 50
+TARGET = Target(
+    name="decoder", rows=16, cols=32, bus_bytes=4, act_depth=2048, acc_depth=1024, decoder_lanes=8
+)
+STEPS = parse_steps(("prune 0.92", "share 32", "huffman"))
+FC6_INPUTS, FC6_KEPT, ENTRIES = 25088, 0.04, 32
+
+Row = dict[str, Any]
+
+
+def run(
+    fixed: FixedGraph, program: Program, inputs: dict[str, np.ndarray]
+) -> tuple[RunResult, int]:
+    """One inference in RTL, and how many values differ from the integer reference."""
+    expected = run_fixed(fixed, {name: x[None] for name, x in inputs.items()})
+    build = build_simulation(hardware_text(program.target), program.target, cache_folder())
+    memory = MemoryConfig(read_latency=LATENCY, write_latency=LATENCY)
+    with tempfile.TemporaryDirectory() as folder:
+        found = simulate(build, program, [inputs], work_dir=Path(folder), memory=memory)[0]
+    values = {name: expected[name][0] for name in program.tensors if name not in program.inputs}
+    return found, sum(m.count for m in compare_run(program, found, values))
+
+
+def layers(program: Program, found: RunResult) -> dict[str, Row]:
+    """Each layer's cycles, and what it takes at least."""
+    predicted = predict(program, MemoryTiming(latency=LATENCY, write_latency=LATENCY))
+    progress = decoding_progress(program) if program.target.decoder_lanes else {}
+    rows, before = {}, 0
+    parts = zip(
+        program.regions, layer_traffic(program), predicted.regions, found.stamps, strict=True
+    )
+    for region, traffic, model, (end, _) in parts:
+        size = lanes = array = 0
+        seen: set[int] = set()
+        for number in range(region.first, region.last):
+            start = program.instructions + number * INSTRUCTION_BYTES
+            opcode, fields = decode(program.image[start : start + INSTRUCTION_BYTES])
+            if opcode is Opcode.CALC:
+                pixels = max(fields["rows"] * fields["cols"], program.target.min_tile_period)
+                array += fields["tiles0"] * fields["tiles1"] * fields["tiles2"] * pixels
+            if opcode is not Opcode.WEIGHTS:
+                continue
+            if fields["address"] in progress:
+                lanes += int(progress[fields["address"]].cycles[-1])
+            if fields["address"] not in seen:
+                size += fields["beats"] * program.target.bus_bytes
+            seen.add(fields["address"])
+        rows[region.name] = {
+            "cycles": end - before,
+            "predicted": model.cycles,
+            "bytes": size,
+            "array": array,
+            "bus": traffic.read,
+            "lanes": lanes,
+        }
+        before = end
+    return rows
+
+
+def compare(name: str, layer: str, kept: float, dense: Row, coded: Row, mismatches: int) -> Row:
+    """A row of the results."""
+    least = {what: coded[what] for what in ("array", "bus", "lanes")}
+    return {
+        "network": name,
+        "layer": layer,
+        "kept": round(kept, 4),
+        "dense_bytes": dense["bytes"],
+        "stream_bytes": coded["bytes"],
+        "ratio": round(dense["bytes"] / coded["bytes"], 2),
+        "dense_cycles": dense["cycles"],
+        "rtl_cycles": coded["cycles"],
+        "faster": round(dense["cycles"] / coded["cycles"], 2),
+        "most": TARGET.cols / TARGET.bus_bytes,
+        "predicted_cycles": coded["predicted"],
+        **{f"least_{what}": count for what, count in least.items()},
+        "binds": max(least, key=lambda what: least[what]),
+        "mismatches": mismatches,
+    }
+
+
+def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> list[Row]:
+    """Rows of LeNet-5's fully connected layers."""
+    images, _ = fashion.read_images(mnist, "t10k")
+    images = images[:64].reshape(-1, 1, 28, 28).astype(np.float32)
+    found = []
+    for file, steps, lanes in ((dense_file, (), 0), (coded_file, STEPS, TARGET.decoder_lanes)):
+        module = NETWORKS["lenet-5"]().eval()
+        module.load_state_dict(torch.load(file))
+        module = module.to(memory_format=torch.contiguous_format)
+        graph = api.load(module, np.zeros((1, 1, 28, 28)), name="lenet-5", scale=[1 / 255])
+        fixed = api.quantize(graph, images, config=quant_config(QuantConfig(), steps, ())).fixed
+        target = dataclasses.replace(TARGET, decoder_lanes=lanes)
+        program = compile_for_streams(fixed, steps, target, keep=True)
+        (spec,) = fixed.graph.inputs
+        inputs = {spec.name: api_input(fixed, images[0])}
+        result, bad = run(fixed, program, inputs)
+        found.append((fixed, layers(program, result), bad))
+    (_, dense, bad), (fixed, coded, worse) = found
+    rows = []
+    for layer in fixed.layers:
+        if layer.layer.conv is not None and layer.weight is not None:
+            kept = float(np.mean(layer.weight != 0))
+            row = compare(
+                "lenet-5", layer.name, kept, dense[layer.name], coded[layer.name], bad + worse
+            )
+            rows.append(row)
+    return rows
+
+
+def api_input(fixed: FixedGraph, image: np.ndarray) -> np.ndarray:
+    """One image as the integers that the network takes."""
+    (spec,) = fixed.graph.inputs
+    fmt = fixed.formats[spec.name]
+    scaled = np.rint(image / 255 * 2.0**fmt.frac)
+    return np.clip(scaled, fmt.min, fmt.max).astype(np.int64)
+
+
+def fc6(outputs: int) -> Row:
+    """The row of the layer of fc6's size."""
+    rng = np.random.default_rng(0)
+    shape = (outputs, FC6_INPUTS, 1, 1)
+    values = np.sort(rng.choice(np.arange(-96, 97), ENTRIES, replace=False))
+    weight = rng.choice(values, shape).astype(np.int64)
+    mask = rng.random(shape) < FC6_KEPT
+    image = rng.integers(-128, 128, (FC6_INPUTS, 1, 1))
+    found = []
+    for kept, shift, lanes in (
+        (weight, 12, 0),
+        (np.where(mask, weight, 0), 10, TARGET.decoder_lanes),
+    ):
+        fixed = one_layer(kept, shift)
+        target = dataclasses.replace(TARGET, decoder_lanes=lanes)
+        program = compile_for_streams(fixed, STEPS, target, keep=True)
+        result, bad = run(fixed, program, {"x": image})
+        found.append((layers(program, result)["fc6"], bad))
+    (dense, bad), (coded, worse) = found
+    return compare(f"fc6 25088x{outputs}", "fc6", float(mask.mean()), dense, coded, bad + worse)
+
+
+def one_layer(weight: np.ndarray, shift: int) -> FixedGraph:
+    """A fully connected layer with these weights."""
+    count, inputs = weight.shape[:2]
+    conv = Conv(weight=weight.astype(np.float32), bias=np.zeros(count, np.float32))
+    layer = Layer(name="fc6", op=Op.CONV, inputs=("x",), conv=conv)
+    graph = Graph(
+        name="fc6",
+        inputs=(Input(name="x", shape=(inputs, 1, 1)),),
+        layers=(layer,),
+        outputs=(Output(name="y", tensor="fc6", shape=(count, 1, 1)),),
+    )
+    zeros, output = np.zeros(count, np.int64), QFormat(8, 0)
+    fixed = FixedLayer(
+        layer=layer,
+        weight=weight,
+        weight_bits=8,
+        weight_frac=zeros + shift,
+        acc_frac=zeros + shift,
+        bias=zeros,
+        output=output,
+        lo=output.min,
+        hi=output.max,
+    )
+    return FixedGraph(graph=graph, formats={"x": QFormat(8, 0), "fc6": output}, layers=(fixed,))
+
+
+def main() -> int:
+    """Measure; 1 if RTL and reference differ."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dense", type=Path, required=True, help="LeNet-5's state")
+    parser.add_argument("--coded", type=Path, required=True, help="the same, pruned and shared")
+    parser.add_argument("--mnist", type=Path, required=True, help="folder of idx files")
+    parser.add_argument("--outputs", type=int, default=512, help="of fc6")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = lenet(options.dense, options.coded, options.mnist)
+    for row in rows:
+        print(json.dumps(row), flush=True)
+    rows.append(fc6(options.outputs))
+    print(json.dumps(rows[-1]), flush=True)
+    save(
+        "compression_decoder",
+        {"target": dataclasses.asdict(TARGET), "latency": LATENCY, "layers": rows},
+        ("torch", "cocotb"),
+    )
+    return int(any(row["mismatches"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
