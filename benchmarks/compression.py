@@ -43,7 +43,7 @@ from tilewright.quant.emulate import run_emulated
 from tilewright.quant.fixed import FixedGraph
 from tilewright.simulation import Compiled, Simulation, simulate
 
-__all__ = ["main"]
+__all__ = ["accuracy_of", "main"]
 
 PATH, LAYERS = RESULTS / "compression.json", RESULTS / "compression_layers.json"
 CALIBRATION = 64
@@ -102,10 +102,10 @@ def measure(name: str, found: Trained, images: np.ndarray, test: Any, target_nam
     with tempfile.TemporaryDirectory() as folder:
         run = simulate(compiled, test[0][:1], work_dir=folder)
     encoded = encode_program(compiled.program, lanes=4, huffman=found.huffman)
-    return Measured(fixed=fixed, right=_accuracy(fixed, *test), run=run, encoded=encoded)
+    return Measured(fixed=fixed, right=accuracy_of(fixed, *test), run=run, encoded=encoded)
 
 
-def _accuracy(fixed: FixedGraph, images: np.ndarray, labels: np.ndarray) -> float:
+def accuracy_of(fixed: FixedGraph, images: np.ndarray, labels: np.ndarray) -> float:
     """Share of the images that the fixed-point network labels rightly.
 
     float32 holds accumulators below 2**24 exactly, float64 all.

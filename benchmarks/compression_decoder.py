@@ -1,10 +1,12 @@
 """What the decoder of compressed weights gives fully connected layers: cycles measured in RTL.
 
-LeNet-5's two, pruned, with 32 shared weights and Huffman codes, and one of the size of VGG-16's fc6
+LeNet-5's two, pruned, with 32 shared weights and Huffman codes (the states are given: a PyTorch
+state of the float network, and one of the same network when all that is done), and one of the size of VGG-16's fc6
 (25088 inputs; as many of its 4096 outputs as asked for) with 4 % of random weights kept, in 32
 values. Each is compared with the dense layer of 8-bit weights on the same array and memory, without
 decoder. `binds` is the largest of what the layer takes at least: rows in the array, beats of the
-bus, or symbols in the slowest lane.
+bus, or symbols in the slowest lane. `networks` has the bytes that the hardware reads of LeNet-5's
+parameters, by lanes, against 4 bytes each.
 
     python benchmarks/compression_decoder.py --dense FILE.pt --coded FILE.pt --mnist DIR --outputs N
 
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from compression import accuracy_of
 from compression_networks import NETWORKS
 from measuring import save
 
@@ -30,10 +33,11 @@ from tilewright import api
 from tilewright.compiler.bounds import layer_traffic
 from tilewright.compiler.cycles import MemoryTiming, predict
 from tilewright.compiler.decoding import decoding_progress
-from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
+from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
+from tilewright.compiler.listing import instructions
 from tilewright.compiler.program import Program
 from tilewright.compiler.target import Target
-from tilewright.compress.steps import parse_steps
+from tilewright.compress.steps import Step, parse_steps
 from tilewright.compression import compile_for_streams, quant_config
 from tilewright.delivery import hardware_text
 from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
@@ -55,6 +59,7 @@ TARGET = Target(
     name="decoder", rows=16, cols=32, bus_bytes=4, act_depth=2048, acc_depth=1024, decoder_lanes=8
 )
 STEPS = parse_steps(("prune 0.92", "share 32", "huffman"))
+CALIBRATION = 64
 FC6_INPUTS, FC6_KEPT, ENTRIES = 25088, 0.04, 32
 
 Row = dict[str, Any]
@@ -130,21 +135,21 @@ def compare(name: str, layer: str, kept: float, dense: Row, coded: Row, mismatch
     }
 
 
-def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> list[Row]:
-    """Rows of LeNet-5's fully connected layers."""
-    images, _ = fashion.read_images(mnist, "t10k")
-    images = images[:64].reshape(-1, 1, 28, 28).astype(np.float32)
-    found = []
+def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], list[Row]]:
+    """Rows of LeNet-5's layers, and of all of it."""
+    images, labels = fashion.read_images(mnist, "t10k")
+    calibration, _ = fashion.read_images(mnist, "train")
+    found, accuracies = [], []
     for file, steps, lanes in ((dense_file, (), 0), (coded_file, STEPS, TARGET.decoder_lanes)):
         module = NETWORKS["lenet-5"]().eval()
         module.load_state_dict(torch.load(file))
         module = module.to(memory_format=torch.contiguous_format)
         graph = api.load(module, np.zeros((1, 1, 28, 28)), name="lenet-5", scale=[1 / 255])
-        fixed = api.quantize(graph, images, config=quant_config(QuantConfig(), steps, ())).fixed
-        target = dataclasses.replace(TARGET, decoder_lanes=lanes)
-        program = compile_for_streams(fixed, steps, target, keep=True)
-        (spec,) = fixed.graph.inputs
-        inputs = {spec.name: api_input(fixed, images[0])}
+        config = quant_config(QuantConfig(), steps, ())
+        fixed = api.quantize(graph, calibration[:CALIBRATION], config=config).fixed
+        accuracies.append(round(accuracy_of(fixed, images, labels), 5))
+        program = program_of(fixed, steps, lanes)
+        inputs = {fixed.graph.inputs[0].name: api_input(fixed, images[0])}
         result, bad = run(fixed, program, inputs)
         found.append((fixed, layers(program, result), bad))
     (_, dense, bad), (fixed, coded, worse) = found
@@ -156,7 +161,43 @@ def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> list[Row]:
                 "lenet-5", layer.name, kept, dense[layer.name], coded[layer.name], bad + worse
             )
             rows.append(row)
-    return rows
+    total = sum(p.numel() for p in module.parameters())
+    left = sum(int((p != 0).sum()) for p in module.parameters())
+    common = {
+        "network": "lenet-5",
+        "accuracy": accuracies[1],
+        "dense_accuracy": accuracies[0],
+        "parameters": total,
+        "left": left,
+    }
+    return rows, [
+        {**common, "lanes": lanes, **stored(program_of(fixed, STEPS, lanes), total)}
+        for lanes in (2, 4, 8, 16)
+    ]
+
+
+def program_of(fixed: FixedGraph, steps: tuple[Step, ...], lanes: int) -> Program:
+    """The program for an accelerator with so many lanes."""
+    target = dataclasses.replace(TARGET, decoder_lanes=lanes)
+    return compile_for_streams(fixed, steps, target, keep=True)
+
+
+def stored(program: Program, parameters: int) -> Row:
+    """Bytes of weight streams and their blocks, and of parameter records (biases, shifts)."""
+    weights, records = dict[int, int](), set[int]()
+    for opcode, fields in instructions(program):
+        if opcode == Opcode.WEIGHTS.name:
+            weights[fields["address"]] = fields["beats"] * program.target.bus_bytes
+        elif opcode == Opcode.STORE.name:
+            records.add(fields["params"])
+    streams = sum(weights.values())
+    size = streams + len(records) * program.target.cols * PARAM_BYTES
+    return {
+        "stream_bytes": streams,
+        "ratio": round(4 * parameters / streams, 2),
+        "bytes_with_records": size,
+        "ratio_with_records": round(4 * parameters / size, 2),
+    }
 
 
 def api_input(fixed: FixedGraph, image: np.ndarray) -> np.ndarray:
@@ -181,8 +222,7 @@ def fc6(outputs: int) -> Row:
         (np.where(mask, weight, 0), 10, TARGET.decoder_lanes),
     ):
         fixed = one_layer(kept, shift)
-        target = dataclasses.replace(TARGET, decoder_lanes=lanes)
-        program = compile_for_streams(fixed, STEPS, target, keep=True)
+        program = program_of(fixed, STEPS, lanes)
         result, bad = run(fixed, program, {"x": image})
         found.append((layers(program, result)["fc6"], bad))
     (dense, bad), (coded, worse) = found
@@ -226,14 +266,19 @@ def main() -> int:
     parser.add_argument("--outputs", type=int, default=512, help="of fc6")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = lenet(options.dense, options.coded, options.mnist)
-    for row in rows:
+    rows, networks = lenet(options.dense, options.coded, options.mnist)
+    for row in (*rows, *networks):
         print(json.dumps(row), flush=True)
     rows.append(fc6(options.outputs))
     print(json.dumps(rows[-1]), flush=True)
     save(
         "compression_decoder",
-        {"target": dataclasses.asdict(TARGET), "latency": LATENCY, "layers": rows},
+        {
+            "target": dataclasses.asdict(TARGET),
+            "latency": LATENCY,
+            "layers": rows,
+            "networks": networks,
+        },
         ("torch", "cocotb"),
     )
     return int(any(row["mismatches"] for row in rows))

@@ -53,9 +53,16 @@ def choose_ranks(
                     best = price, name, rank
         if best is None:
             least = sum(min([dense[n], *costs.get(n, {}).values()]) for n in dense)
+            total = sum(dense.values())
+            if least >= total:
+                raise TilewrightError(
+                    "Low rank: no layer takes fewer cycles at any rank that fills the array's lanes "
+                    "than as it is, all are too small; use vectors or prune for this network"
+                )
             raise TilewrightError(
                 f"Low rank: a budget of {budget:,.0f} cycles needs ranks below one lane of the "
-                f"array; {least:,.0f} cycles ({sum(dense.values()) / least:.2f}x) are the least"
+                f"array; ask for at most {math.floor(100 * total / least) / 100:.2f}x "
+                f"({least:,.0f} of {total:,.0f} cycles)"
             )
         _, name, rank = best
         ranks[name], cycles[name] = rank, costs[name][rank]

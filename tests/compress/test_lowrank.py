@@ -89,8 +89,10 @@ def test_ranks_are_cut_where_energy_is_cheapest_until_the_budget_is_met():
     found = choose_ranks(energy, dense, costs, 30.0)
     assert found["a"] == 1
     assert 5 + costs["a"][found["a"]] + costs["b"][found["b"]] <= 30
-    with pytest.raises(TilewrightError, match="below one lane"):
+    with pytest.raises(TilewrightError, match=r"below one lane.*at most 3\.40x \(25 of 85"):
         choose_ranks(energy, dense, costs, 24.0)
+    with pytest.raises(TilewrightError, match="all are too small; use vectors or prune"):
+        choose_ranks(energy, {"a": 10.0, "b": 9.0}, costs, 15.0)
 
 
 def test_impossible_ranks_are_refused():

@@ -6,6 +6,7 @@ One accelerator with a decoder of two lanes, compiled once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from tilewright.compiler.lower import compile_network
 from tilewright.compiler.program import Program
 from tilewright.compiler.registers import Status, StreamFault, Unit
 from tilewright.compiler.target import Target
-from tilewright.quant.fixed import FixedGraph
+from tilewright.compiler.tiling import choose_plan
+from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
+from tilewright.quant.fixed import FixedGraph, FixedLayer
+from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import run_fixed
 from tilewright.sim.isa_model import execute
 from tilewright.sim.memory import MemoryConfig
@@ -51,6 +55,34 @@ def pruned(fixed: FixedGraph, seed: int) -> FixedGraph:
     return dataclasses.replace(fixed, layers=tuple(layers))
 
 
+def ternary_layer(positive: int, negative: int) -> FixedGraph:
+    """A convolution whose weights are one of two values, or, half of them, zero."""
+    rng = np.random.default_rng(0)
+    shape = (32, 16, 3, 3)
+    weight = rng.choice([positive, 0, 0, -negative], shape).astype(np.int64)
+    conv = Conv(weight=weight.astype(np.float32), bias=np.zeros(32, np.float32), pads=(1, 1, 1, 1))
+    layer = Layer(name="y", op=Op.CONV, inputs=("x",), conv=conv)
+    graph = Graph(
+        name="ternary",
+        inputs=(Input(name="x", shape=(16, 6, 6)),),
+        layers=(layer,),
+        outputs=(Output(name="y", tensor="y", shape=(32, 6, 6)),),
+    )
+    zeros, output = np.zeros(32, np.int64), QFormat(8, 0)
+    fixed = FixedLayer(
+        layer=layer,
+        weight=weight,
+        weight_bits=8,
+        weight_frac=zeros + 9,
+        acc_frac=zeros + 9,
+        bias=zeros,
+        output=output,
+        lo=output.min,
+        hi=output.max,
+    )
+    return FixedGraph(graph=graph, formats={"x": QFormat(8, 0), "y": output}, layers=(fixed,))
+
+
 def networks(target: Target) -> list[tuple[FixedGraph, int]]:
     """Pruned layers and networks, and their seeds."""
     made = [(random_layer(seed, target), seed) for seed in LAYERS]
@@ -59,12 +91,12 @@ def networks(target: Target) -> list[tuple[FixedGraph, int]]:
 
 
 def made_job(
-    fixed: FixedGraph, target: Target, seed: int, **options: Any
+    fixed: FixedGraph, target: Target, seed: int, planner: Any = choose_plan, **options: Any
 ) -> tuple[Job, dict[str, Any]]:
     """A job that keeps every tensor, and the values that must come out."""
     inputs = random_inputs(fixed, seed)
     values = run_fixed(fixed, {name: value[None] for name, value in inputs.items()})
-    program = compile_network(fixed, target, keep=True)
+    program = compile_network(fixed, target, keep=True, planner=planner)
     job = Job(program=program, inputs=[inputs], **options)
     return job, {name: value[0] for name, value in values.items()}
 
@@ -115,6 +147,19 @@ def test_the_cycle_model_knows_the_decoder(builds: Any, target: Target, tmp_path
     errors = predicted / measured - 1
     assert np.abs(errors).max() <= 0.03
     assert np.abs(errors).mean() <= 0.01
+
+
+def test_ternary_weights_of_two_scales_take_less_than_2_bits_each(
+    builds: Any, tmp_path: Path
+) -> None:
+    """Two values of 8 bits in the codebook; zeros, about half of the weights, are runs."""
+    fixed = ternary_layer(23, 31)
+    # Zeros cost less than the offsets of tiles that leave terms out.
+    job, values = made_job(fixed, CODED, 3, functools.partial(choose_plan, joint=False))
+    sizes = {f["address"]: f["beats"] * CODED.bus_bytes for f in weights_of(job.program)}
+    assert 8 * sum(sizes.values()) < 2 * 32 * 16 * 3 * 3
+    [[run]] = simulate_jobs(builds(CODED), [job], work_dir=tmp_path)
+    assert compare_run(job.program, run, values) == []
 
 
 def damaged(program: Program, fields: dict[str, int], place: int, flip: int) -> Program:
