@@ -101,19 +101,24 @@ def test_the_bitstream_stands_beside_the_program_with_its_clock(folder, capsys, 
         seed=1,
         fmax_mhz=61.0,
         met=True,
-        used={"LUT": 7},
-        available={"LUT": 9},
+        used={"TRELLIS_COMB": 7},
+        available={"TRELLIS_COMB": 9},
         path="from a to b",
         path_ns=16.4,
     )
     made = Bitstream(path=path, route=route, tried=())
     monkeypatch.setattr(board_commands, "_bitstream", lambda board, progress: made)
-    assert main([*build("--quiet")]) == 0
+    assert main([*build("--quiet", "--html")]) == 0
     out = capsys.readouterr().out
     assert "Routed at 61 MHz, 50 needed; slowest path from a to b" in out
     assert Path("out", f"{BOARD.name}.bit").read_bytes() == b"bits"
     found = json.loads(Path("out/build.json").read_text())
-    assert found["bitstream"]["cells"] == {"LUT": {"used": 7, "available": 9}}
+    assert found["bitstream"]["cells"] == {"TRELLIS_COMB": {"used": 7, "available": 9}}
+    report = json.loads(Path("out/report.json").read_text())
+    measured = {row["name"]: row["measured"] for row in report["resources"]}
+    assert (measured["LUTs"], measured["MHz"]) == (7, 61.0)
+    assert sum(layer["cycles_predicted"] for layer in report["layers"]) <= found["cycles"]
+    assert 'id="hardware-figure"' in Path("out/report.html").read_text()
 
 
 def test_a_board_that_needs_vivado_gets_a_project(folder, capsys, monkeypatch):

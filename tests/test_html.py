@@ -185,9 +185,9 @@ def test_one_tile_has_no_page(capsys):
     assert "--html is not for --tile" in capsys.readouterr().err
 
 
-def test_a_board_has_no_page(capsys):
-    assert main(["build", "none.onnx", "--board", "x", "--html", "-q"]) == 2
-    assert "--html is not for --board" in capsys.readouterr().err
+def test_a_board_that_needs_vivado_has_no_page(capsys):
+    assert main(["build", "none.onnx", "--board", "arty-z7-20", "--html", "-q"]) == 2
+    assert "--html is not for boards that need Vivado" in capsys.readouterr().err
 
 
 def test_the_json_beside_a_page_holds_what_it_shows():

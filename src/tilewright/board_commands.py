@@ -14,7 +14,8 @@ from tilewright import api
 from tilewright.boards.proven import largest_proven, proven
 from tilewright.console import Outcome, print_lines, print_table
 from tilewright.errors import TilewrightError
-from tilewright.networks import quantized_network, save_quantized
+from tilewright.html.writing import require_plotly, write_page
+from tilewright.networks import QuantizedNetwork, quantized_network, save_quantized
 from tilewright.outputs import staging, to_json
 from tilewright.progress import Progress, show_progress
 from tilewright.settings import output_folder, resolve
@@ -80,6 +81,8 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
 
     if options.target is not None:
         raise TilewrightError("Options --board and --target exclude each other: a board has one")
+    if options.html:
+        require_plotly()
     if options.board in VIVADO_BOARDS:
         return _build_vivado(VIVADO_BOARDS[options.board], options)
     board = get_board(options.board)
@@ -90,6 +93,7 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
         made = compiled.program
         _check_memory(board, made)
         bitstream = None if options.no_bitstream else _bitstream(board, progress)
+        report = _layer_report(board, network, made, bitstream) if options.html else None
     folder = output_folder(config, network.fixed.graph.name)
     with staging(folder) as stage:
         save_quantized(network, config, stage)
@@ -102,11 +106,44 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
         if bitstream is not None:
             shutil.copyfile(bitstream.path, stage / f"{board.name}{bitstream.path.suffix}")
         (stage / "build.json").write_text(to_json(result), "utf-8")
+        if report is not None:
+            (stage / "report.json").write_text(to_json(report), "utf-8")
+            write_page(stage / "report.html", report)
     return Outcome(0, result, lambda console: _print_build(console, result))
+
+
+def _layer_report(
+    board: Board, network: QuantizedNetwork, made: Program, bitstream: Bitstream | None
+) -> dict[str, Any]:
+    """What `report --board` finds, with the resources of this very bitstream."""
+    from tilewright.analysis import make_report
+    from tilewright.boards.cycles import predict_board_cycles
+    from tilewright.quant.profile import profile
+    from tilewright.reports import report_dict
+    from tilewright.resources import resources
+
+    images = network.calibration
+    if images is None:
+        raise TilewrightError("No images to compare on: give --calibration FILE")
+    route = None if bitstream is None else bitstream.route
+    found = make_report(
+        network.fixed,
+        images,
+        program=made,
+        predicted=predict_board_cycles(board, made, trace=True),
+        ranges=profile(network.fixed, images.inputs),
+        board=board.name,
+        resources=resources(board.target, board, made.memory_bytes, route),
+    )
+    return report_dict(found)
 
 
 def _build_vivado(board: VivadoBoard, options: argparse.Namespace) -> Outcome:
     """A network's program, and a project of which Vivado makes the bitstream."""
+    if options.html:
+        raise TilewrightError(
+            "Option --html is not for boards that need Vivado: nothing is known of their memory"
+        )
     from tilewright.boards.host_package import write_host_package
     from tilewright.boards.vivado.project import write_project
     from tilewright.compiler.listing import listing

@@ -35,8 +35,6 @@ def report(options: argparse.Namespace) -> Outcome:
 
 def build(options: argparse.Namespace) -> Outcome:
     """Go the whole road: quantize, compile, Verilog, simulation, report; or for a board, bitstream."""
-    if options.board is not None and options.html:
-        raise TilewrightError("Option --html is not for --board: no layers are compared there")
     if options.board is not None:
         return build_for_board(options)
     if options.no_bitstream:
