@@ -71,6 +71,12 @@ def test_a_layer_is_one_row_with_float_fixed_and_rtl_side_by_side():
     ]  # fmt: skip
 
 
+def test_names_of_layers_are_seen_where_lines_are_short():
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_report(make(), console)
+    assert "conv[1]" in console.export_text()
+
+
 def test_what_was_not_measured_is_a_dash():
     row = next(line for line in printed(make()).splitlines() if "add" in line)
     assert row.count("–") == 12

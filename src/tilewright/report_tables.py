@@ -26,11 +26,13 @@ def print_report(report: NetworkReport, console: Console) -> None:
 
 def _layer_table(report: NetworkReport) -> Table:
     table = Table(title=f"{report.name} on target {report.target}: float / fixed / RTL")
-    for name in ("layer", "kind", "shape", "weights", "output"):
-        table.add_column(name, no_wrap=name != "layer", overflow="fold")
-    for name in ("SQNR dB", "max error", "saturated", "RTL diff", "cycles", "predicted", "dev %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("array %", "mapping %", "roofline %"):
+    table.add_column("layer", overflow="fold", min_width=8)
+    for name in ("kind", "shape", "weights", "output"):
+        table.add_column(name, no_wrap=True)
+    for name in (
+        *("SQNR\ndB", "max\nerror", "satu-\nrated", "RTL\ndiff", "cycles", "pre-\ndicted"),
+        *("dev\n%", "array\n%", "mapping\n%", "roofline\n%"),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("bound", no_wrap=True)
     for layer in report.layers:
