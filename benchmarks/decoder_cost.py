@@ -21,7 +21,14 @@ __all__ = ["main"]
 
 FAMILY = "ecp5"
 TARGET = Target(
-    name="cost", rows=4, cols=8, act_depth=512, acc_depth=64, burst_beats=16, multiplier=FAMILY
+    name="cost",
+    rows=4,
+    cols=8,
+    act_depth=512,
+    acc_depth=64,
+    burst_beats=16,
+    multiplier=FAMILY,
+    multiplier_stages=3,
 )
 LANES = (0, 2, 4)
 

@@ -143,7 +143,8 @@ class CompressSection:
     rounds : in which single weights are pruned
     learning_rate, weight_decay, batch : of retraining
     seed : of every random number
-    lanes : of the compressed weight stream
+    lanes : of the compressed weight stream: the largest power of two up to this that divides the
+        columns; a target with a decoder has its own
     """
 
     methods: tuple[str, ...] | None = _option()
@@ -154,7 +155,7 @@ class CompressSection:
     weight_decay: float = _option(1e-4, low=0.0, high=1.0)
     batch: int = _option(64, low=1, high=1 << 16)
     seed: int = _option(0, low=0, high=1 << 31)
-    lanes: int = _option(4, low=1, high=64)
+    lanes: int = _option(4, low=2, high=32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

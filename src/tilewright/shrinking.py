@@ -104,8 +104,14 @@ def shrink(config: Config, checkpoints: Path, progress: Progress) -> Shrunk:
     progress(0, 0, "code the weights")
     plain = dataclasses.replace(config.target, decoder_lanes=0)
     program = compile_for_streams(fixed, steps, plain)
-    encoded = encode_program(program, lanes=section.lanes, huffman=result.huffman)
+    lanes = config.target.decoder_lanes or _lanes(section.lanes, config.target.cols)
+    encoded = encode_program(program, lanes=lanes, huffman=result.huffman)
     return Shrunk(result=result, fixed=fixed, encoded=encoded)
+
+
+def _lanes(most: int, cols: int) -> int:
+    """The largest power of two up to `most` that divides the columns; with 1 nothing is coded."""
+    return min(1 << (most.bit_length() - 1), cols & -cols)
 
 
 def _labelled(path: str | None, option: str, graph: Graph) -> Data:
