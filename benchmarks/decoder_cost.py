@@ -39,7 +39,7 @@ def main() -> int:
     for lanes in LANES:
         target = Target(**{**asdict(TARGET), "decoder_lanes": lanes})
         counts = synthesize(target, FAMILY, cache_folder())
-        rows.append({"lanes": lanes, "weights": counts["weights"], "all": total(counts)})
+        rows.append({"lanes": lanes, "weights": counts["weights_unit"], "all": total(counts)})
         print(json.dumps(rows[-1]), flush=True)
     save("decoder_cost", {"target": asdict(TARGET), "synthesis": SYNTHESIS, "designs": rows})
     return 0
