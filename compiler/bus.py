@@ -54,7 +54,7 @@ class Channel:
         self._last = 0
 
     def process(self) -> Process:
-        """Grant one burst a cycle to the next reader that asks."""
+        """Grant a burst every second cycle to the next reader that asks."""
         kernel, ahead = self._kernel, self._timing.outstanding
         while True:
             if len(self._last_beats) >= READS_UNDER_WAY:
@@ -77,7 +77,7 @@ class Channel:
             self._last_beats.append(self.free - 1)
             reader.arrives(start + (FIFO_LATENCY if self._bursts else BEAT_LATENCY), length)
             # Without bursts one beat is under way.
-            yield accepted if self._bursts else start + 1
+            yield max(accepted, kernel.now + 2) if self._bursts else start + 1
 
     def _choose(self) -> Reader | None:
         count = len(self.readers)
@@ -116,7 +116,7 @@ class Reader:
         self._changed.notify()
 
     def process(self) -> Process:
-        """Cut transfers: a burst every two cycles, when the one before it has been granted."""
+        """Cut transfers: a burst every three cycles, when the one before it has been granted."""
         kernel = self._kernel
         while True:
             while self._transfer is None:
@@ -131,9 +131,11 @@ class Reader:
                 yield kernel.now + 1
                 beats -= 1
             while beats:
-                yield kernel.now + 1  # the burst's length
+                yield kernel.now + 2  # the burst's length
                 while self._request is not None:
                     yield self._changed
+                    if self._request is None:
+                        yield kernel.now + 1
                 room = (4096 - address % 4096) // self._bus
                 length = min(beats, self._longest, room)
                 self._request = (length, kernel.now + 2)  # the burst, its room
@@ -191,7 +193,8 @@ class Reader:
 
     def release(self, time: int, beats: int) -> None:
         """`beats` more beats have left the FIFO by `time`."""
-        self._kernel.schedule(time + 1, lambda: self._free(beats))  # seen a cycle late
+        # Behind two registers, or without bursts one.
+        self._kernel.schedule(time + 1 + self._bursts, lambda: self._free(beats))
 
     def _free(self, beats: int) -> None:
         self._room += beats
@@ -205,6 +208,7 @@ class Writer:
     def __init__(self, target: Target, timing: MemoryTiming, channel: Channel) -> None:
         self._target, self._timing, self._channel = target, timing, channel
         self._free = 0
+        self._announced = 0
         self._responses: deque[int] = deque()
         self.beats = 0
         self.last_response = 0
@@ -223,9 +227,10 @@ class Writer:
         while done < len(ready):
             room = (4096 - address % 4096) // self._target.bus_bytes
             length = min(len(ready) - done, self._target.burst_beats, room)
-            accepted = announced
+            accepted = max(announced, self._announced + 4)  # when the one before has left
             if len(self._responses) >= min(WRITES_PENDING, timing.outstanding):
                 accepted = max(accepted, self._responses.popleft())
+            self._announced = accepted
             # Beats go one a cycle from the cycle after the address on, when they are there.
             for beat in ready[done : done + length]:
                 gone = max(gone + 1, beat, accepted + 1)

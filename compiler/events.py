@@ -90,12 +90,13 @@ class Tokens:
 class Queue:
     """A bounded queue with one producer and one consumer.
 
-    An item put in cycle t is seen from t + `latency` on, the room that dropping one makes from
-    t + 1.
+    An item put in cycle t is seen from t + `latency` on, and the one behind an item that is dropped
+    in t from t + `gap` on; the room of that one is free a cycle earlier, but not in t.
     """
 
-    def __init__(self, kernel: Kernel, depth: int, latency: int = 1) -> None:
+    def __init__(self, kernel: Kernel, depth: int, latency: int = 1, gap: int = 1) -> None:
         self._kernel = kernel
+        self._gap = gap
         self._depth = depth
         self._latency = latency
         self._level = 0
@@ -132,10 +133,10 @@ class Queue:
         return self._items[0]
 
     def drop(self) -> Process:
-        """Remove the head; goes on in the next cycle, in which the next item is seen."""
+        """Remove the head; goes on in the cycle in which the next item is seen."""
         self._items.popleft()
-        self._kernel.schedule(self._kernel.now + 1, self._make_room)
-        yield self._kernel.now + 1
+        self._kernel.schedule(self._kernel.now + max(self._gap - 1, 1), self._make_room)
+        yield self._kernel.now + self._gap
 
     def remove(self) -> None:
         """Remove the head; its place is free in this cycle already."""

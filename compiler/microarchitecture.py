@@ -5,6 +5,8 @@ __all__ = [
     "BANK_LATENCY",
     "DECODER_LATENCY",
     "DECODER_ROWS",
+    "HALF_LATENCY",
+    "HEAD_CYCLES",
     "INNER_QUEUE",
     "QUEUE_LATENCY",
     "READS_UNDER_WAY",
@@ -15,7 +17,11 @@ __all__ = [
 UNIT_QUEUE = 4
 """Instructions that wait in front of each unit, unless the target says otherwise."""
 QUEUE_LATENCY = 2
-"""Cycles from an instruction's dispatch to the head of its unit's queue, if that is empty."""
+"""Cycles from an instruction's entering a unit's queue to its head, if that is empty."""
+HALF_LATENCY = 2
+"""Cycles from an instruction's leaving a unit's first half to its being seen by the second."""
+HEAD_CYCLES = 3
+"""Cycles from an instruction's leaving a half of a unit to the next one's being seen there."""
 INNER_QUEUE = 2
 """Instructions that the first half of a unit may be ahead of the second."""
 READS_UNDER_WAY = 16

@@ -10,7 +10,7 @@ from tilewright.compiler.bus import Channel, MemoryTiming, Reader, Writer
 from tilewright.compiler.decoding import decoding_progress
 from tilewright.compiler.events import Kernel, Process, Queue, Tokens
 from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
-from tilewright.compiler.microarchitecture import QUEUE_LATENCY
+from tilewright.compiler.microarchitecture import HEAD_CYCLES, QUEUE_LATENCY
 from tilewright.compiler.pipeline_calc import CalcModel
 from tilewright.compiler.pipeline_load import LoadModel
 from tilewright.compiler.pipeline_shared import Event, Shared, TileSlot
@@ -92,11 +92,14 @@ class Pipeline:
             opcode, fields = decode(image[start : start + INSTRUCTION_BYTES])
             fields["region"] = region
             region += opcode is Opcode.STAMP
-            # The next instruction's beats are taken from the cycle of the dispatch on.
+            # The next instruction's beats are taken from the cycle after the dispatch on, or, where
+            # they go straight to a unit that holds none, from that of the dispatch on.
             beats = self.fetch_beats
-            if self._run.target.unit_queue == 1:  # beats go straight to the unit, if it holds none
+            if self._run.target.unit_queue == 1:
                 yield from self._run.queues[unit_of(opcode)].room()
                 dispatched = max(dispatched, kernel.now)
+            else:
+                dispatched += 1
             if self._run.target.bursts and self._run.target.unit_queue > 1:
                 last = (index + 1) * beats - 1
                 while not reader.covers(last):
@@ -105,7 +108,8 @@ class Pipeline:
                 reader.release(taken + 1, beats)
             else:
                 taken = yield from reader.consume(index * beats, beats, dispatched)
-            yield taken + 1
+            # An instruction of one beat is decoded a cycle later.
+            yield taken + 1 + (beats == 1 and self._run.target.unit_queue > 1)
             yield from self._run.queues[unit_of(opcode)].put((opcode, fields))
             dispatched = kernel.now
 
@@ -113,6 +117,7 @@ class Pipeline:
 def _queue(kernel: Kernel, target: Target, unit: str) -> Queue:
     """Where the instructions of a unit wait."""
     if target.unit_queue == 1:
-        return Queue(kernel, 1)
-    # CALC's next instruction stays in the queue until it begins.
-    return Queue(kernel, target.unit_queue + (unit == "calc"), latency=QUEUE_LATENCY)
+        return Queue(kernel, 1, latency=2)
+    if unit == "calc":  # its next instruction stays in the queue until it begins
+        return Queue(kernel, target.unit_queue + 1, QUEUE_LATENCY + 1, gap=2)
+    return Queue(kernel, target.unit_queue, QUEUE_LATENCY + 1, HEAD_CYCLES)

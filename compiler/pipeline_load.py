@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from tilewright.compiler.events import Condition, Process, Queue
+from tilewright.compiler.events import Condition, Process
 from tilewright.compiler.layout import memory_lanes
-from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["LoadModel"]
@@ -17,7 +16,7 @@ class LoadModel:
 
     def __init__(self, run: Shared) -> None:
         self._run = run
-        self._inner = Queue(run.kernel, INNER_QUEUE)
+        self._inner = run.halves()
 
     def request(self) -> Process:
         """Request rows once the map is in memory."""
@@ -50,7 +49,7 @@ class LoadModel:
             yield from self._run.tokens["calc", "load"].take(f["wait_calc"])
             begin = kernel.now + 1
             width = f["pad_left"] + f["cols"] + f["pad_right"]
-            time = begin + f["pad_top"] * width  # the next word's write
+            time = begin + 1 + f["pad_top"] * width  # the next word's write
             accepting = begin  # the gearbox takes the row's first beat from here on
             for _ in range(f["rows"]):
                 time += f["pad_left"]
@@ -58,7 +57,7 @@ class LoadModel:
                 beat += f["row_beats"]
                 time = accepting + 1 + f["pad_right"]
             time += f["pad_bottom"] * width
-            end = max(time - 1, begin)
+            end = max(time - 1, begin + 1)
             yield end
             self._run.count("load", f["region"], end - begin + 1)
             words = (f["pad_top"] + f["rows"] + f["pad_bottom"]) * width

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tilewright.compiler.bus import Reader, Writer
 from tilewright.compiler.decoding import Progress
 from tilewright.compiler.events import Condition, Kernel, Queue, Tokens
+from tilewright.compiler.microarchitecture import HALF_LATENCY, HEAD_CYCLES, INNER_QUEUE
 from tilewright.compiler.target import Target
 
 __all__ = ["Event", "Fields", "Shared", "TileSlot"]
@@ -76,6 +77,12 @@ class Shared:
         if self.events is not None:
             stalled = min(max(stalled, 0), end - begin)
             self.events.append(Event(unit, f["region"], begin, end, stalled))
+
+    def halves(self) -> Queue:
+        """What lies between the halves of a unit."""
+        if self.target.unit_queue == 1:  # both look at one register
+            return Queue(self.kernel, 1)
+        return Queue(self.kernel, INNER_QUEUE, HALF_LATENCY, HEAD_CYCLES)
 
     def count(self, unit: str, region: int, cycles: int) -> None:
         """Add working cycles of a unit."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tilewright.compiler.events import Process, Queue
+from tilewright.compiler.events import Process
 from tilewright.compiler.isa import PARAM_BYTES, Opcode
-from tilewright.compiler.microarchitecture import INNER_QUEUE
 from tilewright.compiler.pipeline_shared import Fields, Shared
 from tilewright.compiler.program import STAMP_BYTES
 
@@ -19,7 +18,7 @@ class StoreModel:
 
     def __init__(self, run: Shared) -> None:
         self._run = run
-        self._inner = Queue(run.kernel, INNER_QUEUE)
+        self._inner = run.halves()
         self.ends: list[int] = []
         self.finished = 0
 
@@ -76,37 +75,42 @@ class StoreModel:
         now = self._run.kernel.now
         self.ends.append(now - 1)
         beats = -(-STAMP_BYTES // self._run.target.bus_bytes)
-        yield self._run.writer.write(f["address"], [now + 5] * beats, now + 4) + 1
+        yield self._run.writer.write(f["address"], [now + 5] * beats, now + 5) + 1
 
     def _drain(self, f: Fields) -> Process:
         """Read the accumulators and write the rows, whichever takes longer."""
-        begin = self._run.kernel.now + 1  # of reading
+        begin = self._run.kernel.now + 2  # of reading
         target, bus = self._run.target, self._run.target.bus_bytes
         pixel, latency = target.pixel_bytes, target.postprocess_latency
         window = f["win_rows"] * f["win_cols"]
-        # The accumulators, pooling, the packer's buffer.
-        to_post = target.drain_latency + target.pooled_latency + 1
-        packed = begin - 1 + to_post + latency  # the last pixel into the packer
+        buffered = int(target.bursts)  # the writer has a buffer
+        # The walker, the accumulators, pooling, post-processing, the queue of results.
+        depth = 1 + target.drain_latency + 1 + latency + 2
+        packed = begin - 1 + depth  # the last pixel into the packer
+        # As many pixels as have room are asked for until the first one's room is known again.
+        most = target.results_queue
+        turn = max(most * window, depth + 2)
         stall = 0
-        address, announced = f["address"], begin + 3
+        address, announced = f["address"], begin + 4
         for _ in range(f["rows"]):
             # Pixels enter the packer a window apart, or as fast as it sends beats.
             ready = []
             for beat in range(f["row_beats"]):
                 taken = min(-(-(beat + 1) * bus // pixel), f["cols"])
-                ready.append(packed + taken * window + 1)
+                turns, more = divmod(taken - 1, most)
+                ready.append(packed + turns * turn + (more + 1) * window + 1 + buffered)
             gone = self._run.writer.write(address, ready, announced)
-            entered = max(packed + f["cols"] * window, gone - max(pixel // bus, 1))
+            entered = max(packed + f["cols"] * window, gone - buffered - max(pixel // bus, 1))
             stall += entered - (packed + f["cols"] * window)
             packed = entered
-            announced += 2
+            announced += 4
             address += f["pitch"]
-        # While the packer holds it up, the whole pipeline stands still.
-        read = packed - latency - to_post
+        # Accumulators are read ahead of the packer as far as their results have room.
+        read = packed - depth
         if f["signal_calc"]:
-            self._run.tokens["store", "calc"].give(read + target.drain_latency + 1)
+            self._run.tokens["store", "calc"].give(read + 1 + target.drain_latency + 2)
         if f["signal_load"]:
             self._run.tokens["store", "load"].give(self._run.writer.last_response + 1)
-        self._run.count("store", f["region"], packed + 1 - begin)
-        self._run.record("store", f, begin, packed + 1, stall)
-        yield packed + 1
+        self._run.count("store", f["region"], packed + 2 - begin)
+        self._run.record("store", f, begin, packed + 2, stall)
+        yield packed + 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tilewright.compiler.events import Process, Queue
-from tilewright.compiler.microarchitecture import DECODER_LATENCY, DECODER_ROWS, INNER_QUEUE
+from tilewright.compiler.events import Process
+from tilewright.compiler.microarchitecture import DECODER_LATENCY, DECODER_ROWS
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["WeightsModel"]
@@ -14,7 +14,7 @@ class WeightsModel:
 
     def __init__(self, run: Shared) -> None:
         self._run = run
-        self._inner = Queue(run.kernel, INNER_QUEUE)
+        self._inner = run.halves()
 
     def request(self) -> Process:
         """Request streams ahead."""

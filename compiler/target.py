@@ -69,8 +69,7 @@ class Target:
     weights_per_multiplier : 2 computes two columns with one multiplier, for narrow weights
     edge_registers : further registers on the ways across the die: from the banks and the weights to
         the array's edge, from its bottom to the accumulators, from LOAD to the banks; with any,
-        the drain of the accumulators stops and goes on in three parts that do not see each other
-        in the same cycle, weight rows wait in a buffer, and the post-processing has shorter stages
+        weight rows wait in a buffer, and the post-processing has shorter stages
     decoder_lanes : lanes of the decoder of compressed weight streams, a power of two from 2 on that
         divides cols; 0 builds no decoder
     leaky : whether the post-processing can do LeakyReLU
@@ -286,14 +285,23 @@ class Target:
     def drain_latency(self) -> int:
         """Cycles from an accumulator's request to its value.
 
-        Packed ones are rotated in one more; with edge registers the request waits in a buffer.
+        Packed ones are rotated in one more; small parts have no register behind the two halves.
         """
-        return (3 if self.packs else 2) + (self.edge_registers > 0)
+        return 2 + self.bursts + (len(self.packs) > 0)
 
     @property
-    def pooled_latency(self) -> int:
-        """Cycles from a drained accumulator to the post-processing's input."""
-        return 1 + (self.edge_registers > 0)
+    def results_queue(self) -> int:
+        """Post-processed pixels between the accumulators' request and the packer.
+
+        One more than a power of two, since the head of the queue has registers of its own, and
+        enough for a pixel a cycle: besides the units a pixel passes the walker, pooling and the queue
+        (4 cycles), and its room is known again 2 cycles later. Without bursts the bus takes several
+        cycles for a pixel, and as many are enough as take the least registers.
+        """
+        if not self.bursts:
+            return 3
+        needed = self.drain_latency + self.postprocess_latency + 6
+        return 1 + (1 << (needed - 2).bit_length())
 
     @property
     def bank_latency(self) -> int:

@@ -37,10 +37,8 @@ class AccumulatorColumn(wiring.Component):
         The column's sum; with `shift` it counts 2**sum_shift times, modulo the accumulator.
     drain_half, drain_active, drain_address : ``In``
         What STORE reads, and whether it reads at all.
-    drain_step : ``In(1)``
-        Advance the two-stage read; the other half goes on accumulating.
     drained : ``Out(signed(acc_bits))``
-        Two steps after its address.
+        Three cycles after its address, without bursts two.
     """
 
     def __init__(self, target: Target) -> None:
@@ -53,7 +51,6 @@ class AccumulatorColumn(wiring.Component):
                 "drain_half": In(1),
                 "drain_active": In(1),
                 "drain_address": In(ceil_log2(target.acc_depth)),
-                "drain_step": In(1),
                 "drained": Out(signed(target.acc_bits)),
             }
         )
@@ -63,8 +60,11 @@ class AccumulatorColumn(wiring.Component):
         target = self._target
         stages = [self.control_in]
         for name in ("read", "add", "write"):
-            stage = Signal(sum_layout(target), name=f"control_{name}")
-            m.d.sync += stage.eq(stages[-1])
+            later = Signal(sum_layout(target), name=f"control_{name}", reset_less=True)
+            valid = Signal(name=f"valid_{name}")
+            m.d.sync += [later.eq(stages[-1]), valid.eq(stages[-1].valid)]
+            stage = Signal(sum_layout(target), name=f"stage_{name}")
+            m.d.comb += [stage.eq(later), stage.valid.eq(valid)]
             stages.append(stage)
         m.d.comb += self.control_out.eq(stages[1])
         add, write = stages[2], stages[3]
@@ -81,21 +81,22 @@ class AccumulatorColumn(wiring.Component):
             m.submodules[f"half_{half}"] = memory
             read_port, write_port = memory.read_port(), memory.write_port()
             draining = Signal(name=f"draining_{half}")
-            step = Signal(name=f"step_{half}")
             value = Signal(signed(target.acc_bits), name=f"value_{half}", reset_less=True)
             m.d.comb += [
                 draining.eq(self.drain_active & (self.drain_half == half)),
-                step.eq(~draining | self.drain_step),
-                read_port.en.eq(step),
                 read_port.addr.eq(Mux(draining, self.drain_address, self.control_in.address)),
                 write_port.en.eq(write.valid & (write.half == half)),
                 write_port.addr.eq(write.address),
                 write_port.data.eq(total),
             ]
-            with m.If(step):
-                m.d.sync += value.eq(read_port.data)
+            m.d.sync += value.eq(read_port.data)
             held.append(value)
         previous = Mux(add.half, held[1], held[0])
         m.d.sync += total.eq(Mux(add.first, 0, previous) + shifted)
-        m.d.comb += self.drained.eq(Mux(self.drain_half, held[1], held[0]))
+        drained = Mux(self.drain_half, held[1], held[0])
+        if target.bursts:  # small parts do without, see Target.drain_latency
+            later = Signal(signed(target.acc_bits), name="drained_later", reset_less=True)
+            m.d.sync += later.eq(drained)
+            drained = later
+        m.d.comb += self.drained.eq(drained)
         return m

@@ -78,8 +78,8 @@ class ArrayRow(wiring.Component):
                     self.weights_out[c].eq(passing),
                     self.sums[c].eq(cell.sums[i]),
                 ]
-            swap_next = Signal(name=f"swap_{g}")
-            capture_next = Signal(name=f"capture_{g}")
+            swap_next = Signal(name=f"swap_{g}", reset_less=True)
+            capture_next = Signal(name=f"capture_{g}", reset_less=True)
             m.d.sync += [swap_next.eq(swap), capture_next.eq(capture)]
             activation, swap, capture = cell.activation_out, swap_next, capture_next
         return m

@@ -12,8 +12,12 @@ REGISTER_ADDRESS_BITS = 12
 class AxiLiteSlave(wiring.Component):
     """One read and one write at a time; every access is answered OKAY.
 
-    A register write takes effect in one cycle, a read in two. Byte strobes are honoured by the register
-    file through `write_strobe`.
+    A register write takes effect at once, or, `registered`, a cycle after it was taken; a read takes
+    two. Byte strobes are honoured by the register file through `write_strobe`.
+
+    Parameters
+    ----------
+    registered : whether registers stand between the bus and the register file
 
     Members
     -------
@@ -41,19 +45,26 @@ class AxiLiteSlave(wiring.Component):
     read_address: Out(REGISTER_ADDRESS_BITS)
     read_data: In(32)
 
+    def __init__(self, *, registered: bool = True) -> None:
+        self._registered = registered
+        super().__init__()
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         accept_write = Signal()
         accept_read = Signal()
         reading = Signal()
-        m.d.comb += [
-            accept_write.eq(self.aw.valid & self.w.valid & (~self.b.valid | self.b.ready)),
-            self.aw.ready.eq(accept_write),
-            self.w.ready.eq(accept_write),
+        taken = m.d.sync if self._registered else m.d.comb
+        taken += [
             self.write_enable.eq(accept_write),
             self.write_address.eq(self.aw.p),
             self.write_data.eq(self.w.p),
             self.write_strobe.eq(self.w_strobe),
+        ]
+        m.d.comb += [
+            accept_write.eq(self.aw.valid & self.w.valid & (~self.b.valid | self.b.ready)),
+            self.aw.ready.eq(accept_write),
+            self.w.ready.eq(accept_write),
             accept_read.eq(self.ar.valid & ~reading & (~self.r.valid | self.r.ready)),
             self.ar.ready.eq(accept_read),
         ]

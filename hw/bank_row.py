@@ -92,7 +92,9 @@ class BankRow(wiring.Component):
 
         # Address, read, and one more register: a block RAM's output is slow.
         in_use = Mux(self.pixel_in.swap, upcoming, offset)
-        m.d.sync += read.addr.eq(self.pixel_in.address + Mux(self.pixel_in.gather, in_use, 0))
+        address = Signal.like(read.addr, reset_less=True)
+        m.d.sync += address.eq(self.pixel_in.address + Mux(self.pixel_in.gather, in_use, 0))
+        m.d.comb += read.addr.eq(address)
         activation = read.data
         for stage in range(1 + target.edge_registers):
             later = Signal(signed(target.act_bits), name=f"activation_{stage}", reset_less=True)

@@ -27,8 +27,8 @@ BURST = data.StructLayout({"address": unsigned(ADDRESS_BITS), "length": unsigned
 class BurstSplitter(wiring.Component):
     """Cuts transfers into INCR bursts that are no longer than allowed and never cross 4 KiB.
 
-    One burst every two cycles: one to find its length, one to send it. A transfer of 0 beats gives no burst. `tag` is set on the
-    last burst of a transfer whose own tag is set.
+    One burst every three cycles: two to find its length, one to send it. A transfer of 0 beats
+    gives no burst. `tag` is set on the last burst of a transfer whose own tag is set.
 
     Parameters
     ----------
@@ -61,26 +61,36 @@ class BurstSplitter(wiring.Component):
         address = Signal(self._target.address_bits - beat_bits, reset_less=True)
         tag = Signal(reset_less=True)
 
-        # First cycle of a burst: beats up to the next 4 KiB boundary, at most a burst, at most what
-        # is left.
-        sized = Signal()
+        # First cycle of a burst: beats up to the next 4 KiB boundary, at most a burst. Second cycle:
+        # at most what is left.
+        bounded, sized = Signal(), Signal()
         final = Signal()
         length = Signal(range(longest), reset_less=True)
         most = Signal.like(length)  # beats that this burst may have, less one
+        few = Signal()  # a burst might hold what is left
         room = Signal(12 - beat_bits)
         ends = Signal()
         m.d.comb += [
             room.eq(~address),
-            most.eq(Mux(room < longest, room, longest - 1)),
-            ends.eq((left[len(length) :] == 0) & (left[: len(length)] <= most)),
+            ends.eq(few & (left[: len(length)] <= most)),
         ]
-        m.d.sync += [final.eq(ends), length.eq(Mux(ends, left, most)), sized.eq(~idle)]
+        m.d.sync += [
+            most.eq(Mux(room < longest, room, longest - 1)),
+            few.eq(left[len(length) :] == 0),
+            final.eq(ends),
+            length.eq(Mux(ends, left, most)),
+            bounded.eq(~idle),
+            sized.eq(bounded),
+        ]
 
-        # Second cycle: the burst leaves, or waits until it can. One adder loads and counts.
+        # Third cycle: the burst leaves, or waits until the one before has left. One adder loads and
+        # counts.
         free = Signal()
+        burst = Signal(BURST, reset_less=True)
+        m.d.comb += self.o.p.eq(burst)
         count, less = Signal.like(left), Signal(signed(len(length) + 1))
         m.d.comb += [
-            free.eq(~self.o.valid | self.o.ready),
+            free.eq(~self.o.valid),
             self.i.ready.eq(idle),
             count.eq(Mux(idle, self.i.p.beats, left)),
             less.eq(Mux(idle, -1, Cat(~length, 1).as_signed())),  # -1 - length
@@ -98,10 +108,11 @@ class BurstSplitter(wiring.Component):
         with m.Elif(sized & free):
             m.d.sync += [
                 self.o.valid.eq(1),
-                self.o.p.address.eq(address << beat_bits),
-                self.o.p.length.eq(length),
-                self.o.p.tag.eq(tag & final),
+                burst.address.eq(address << beat_bits),
+                burst.length.eq(length),
+                burst.tag.eq(tag & final),
                 address.eq(address - Cat(~length, 1).as_signed()),
+                bounded.eq(0),
                 sized.eq(0),
                 idle.eq(final),
             ]

@@ -170,8 +170,10 @@ class CalcUnit(wiring.Component):
         job = self._excerpt.unpack(queue.r_data)
         taken = Signal()
         short = Signal(4)
-        waiting = queue.r_rdy & ~taken
+        stands = Signal()  # at the head for a cycle, so that the tokens are known
+        waiting = stands & ~taken
         take = waiting & loaded.enough & drained.enough
+        m.d.sync += stands.eq(queue.r_rdy & ~leave)
         prepared = take | (taken & ~leave)
         m.d.comb += [
             queue.r_en.eq(leave),

@@ -23,7 +23,10 @@ from tilewright.compiler.target import Target
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS
 from tilewright.hw.burst_log import BUS_FAULT
 
-__all__ = ["COUNTERS", "Control"]
+__all__ = ["CLEAR_CYCLES", "COUNTERS", "Control"]
+
+CLEAR_CYCLES = 16
+"""Cycles in which `clear` reaches every unit; a power of two."""
 
 COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 """Counter registers; each but the first counts the cycles of one event."""
@@ -35,11 +38,14 @@ _WATCHDOG_STEP = 16
 class Control(wiring.Component):
     """The register file, and what the host starts and stops with it.
 
-    A run begins with `clear` for one cycle, which resets every unit, and then `start`. It ends by
-    FINISH, a fault (illegal instruction, bus error, watchdog) or a soft reset; either first halts
-    the bus, waits until no burst is under way, and then clears the units; the configuration stays.
-    It cannot be written while a run lasts. If the bus never answers, the watchdog raises the
-    interrupt, but the accelerator stays busy: only a reset of both helps then.
+    Outside of a run `clear` keeps every unit in reset, and a run begins with CLEAR_CYCLES cycles of
+    it and as many after it, so that it may reach the units one after the other; then comes `start`.
+    As long as `clear` lasts so does `halt`, since the bus is not the first that it reaches.
+
+    A run ends by FINISH, a fault (illegal instruction, bus error, watchdog) or a soft reset; either
+    first halts the bus, waits until no burst is under way, and then clears the units; the
+    configuration stays. It cannot be written while a run lasts. If the bus never answers, the
+    watchdog raises the interrupt, but the accelerator stays busy: only a reset of both helps then.
 
     Members
     -------
@@ -79,8 +85,8 @@ class Control(wiring.Component):
                 "read_address": In(REGISTER_ADDRESS_BITS),
                 "read_data": Out(32),
                 "start": Out(1),
-                "clear": Out(1),
-                "halt": Out(1),
+                "clear": Out(1, init=1),
+                "halt": Out(1, init=1),
                 "quiet": In(1),
                 "finished": In(1),
                 "illegal": In(1),
@@ -119,19 +125,37 @@ class Control(wiring.Component):
         reported = Signal()  # the interrupt has been raised, though the bus is not quiet
         watchdog, step = Signal(WATCHDOG_BITS), 0 if self._target.counters else _WATCHDOG_STEP
         running, halting = Signal(), Signal()
+        clearing = Signal()  # some cycles before the start
         expired = self._expired(m, watchdog[step:], running | halting)
         # What goes to every register, or comes from the far ends of the bus, is a register itself.
         quiet = Signal()
-        m.d.sync += [quiet.eq(self.quiet & self.halt), self.clear.eq(0), self.halt.eq(0)]
+        preparing = Signal(range(2 * CLEAR_CYCLES))
+        m.d.sync += [quiet.eq(self.quiet & self.halt), self.halt.eq(self.clear)]
+        # So are the reasons to end a run, in the order of their importance.
+        heard = {
+            Status.ILLEGAL: self.illegal,
+            Status.READ_ERROR: self.read_fault.error,
+            Status.WRITE_ERROR: self.write_fault.error,
+            Status.WEIGHT_STREAM: self.stream_fault != StreamFault.NONE,
+            Status.WATCHDOG: expired,
+        }
+        faults, finished, ending = Signal(len(heard)), Signal(), Signal()
+        m.d.sync += [
+            faults.eq(Cat(heard.values())),
+            finished.eq(self.finished),
+            ending.eq(Cat(heard.values()).any() | self.finished),
+        ]
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
                 with m.If(start_wanted & ~soft_reset):
-                    m.d.sync += [self.clear.eq(1), done.eq(0), status.eq(Status.GOOD)]
-                    m.d.sync += [finishing.eq(0), reported.eq(0)]
+                    m.d.sync += [done.eq(0), status.eq(Status.GOOD)]
+                    m.d.sync += [finishing.eq(0), reported.eq(0), preparing.eq(0)]
                     m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.next = "START"
+                m.d.sync += [preparing.eq(preparing + 1), self.clear.eq(~preparing[-1])]
+                with m.If(preparing.all()):
+                    m.next = "START"
                 with m.If(soft_reset):
                     m.next = "HALT"
             with m.State("START"):
@@ -140,18 +164,12 @@ class Control(wiring.Component):
                 with m.If(soft_reset):
                     m.next = "HALT"
             with m.State("RUN"):
-                faults = (
-                    (Status.ILLEGAL, self.illegal),
-                    (Status.READ_ERROR, self.read_fault.error),
-                    (Status.WRITE_ERROR, self.write_fault.error),
-                    (Status.WEIGHT_STREAM, self.stream_fault != StreamFault.NONE),
-                    (Status.WATCHDOG, expired),
-                )
-                with m.If(soft_reset | self.finished | Cat(fault for _, fault in faults).any()):
+                with m.If(soft_reset | ending):
                     m.next = "HALT"
                 with m.If(~soft_reset):
-                    m.d.sync += finishing.eq(self.finished)
-                    for code, fault in reversed(faults):  # the first one wins
+                    m.d.sync += finishing.eq(finished)
+                    # The first one wins.
+                    for code, fault in reversed(list(zip(heard, faults, strict=True))):
                         with m.If(fault):
                             m.d.sync += [status.eq(code), finishing.eq(0)]
             with m.State("HALT"):
@@ -169,13 +187,14 @@ class Control(wiring.Component):
                     m.d.sync += reported.eq(1)
                     with m.If(status == Status.GOOD):
                         m.d.sync += status.eq(Status.WATCHDOG)
-        m.d.comb += [running.eq(fsm.ongoing("RUN")), halting.eq(fsm.ongoing("HALT"))]
+        m.d.comb += [running.eq(fsm.ongoing("RUN") & ~ending), halting.eq(fsm.ongoing("HALT"))]
+        m.d.sync += clearing.eq(fsm.ongoing("CLEAR") & ~preparing[-1])
         values = {
             "CTRL": Cat(~idle, done, idle),
             "STATUS": status,
             "WATCHDOG": watchdog,
-            **self._fault(m, status, error_now, running),
-            **self._counters(m, running),
+            **self._fault(m, status, error_now, running, clearing),
+            **self._counters(m, running, clearing),
             **capability_words(self._target),
         }
         self._registers(m, idle, Cat(done_now, error_now), values)
@@ -196,7 +215,7 @@ class Control(wiring.Component):
         return expired
 
     def _fault(
-        self, m: Module, status: Signal, error_now: Signal, running: Signal
+        self, m: Module, status: Signal, error_now: Signal, running: Signal, clearing: Signal
     ) -> dict[str, Value]:
         """Registers that say what went wrong, kept from the fault to the next start."""
         unit, response, reason = (
@@ -204,7 +223,7 @@ class Control(wiring.Component):
         )
         bits = self._target.address_bits  # instructions are fewer
         address, activity = Signal(bits, name="fault_address"), Signal.like(self.activity)
-        with m.If(self.start):
+        with m.If(clearing):
             m.d.sync += [unit.eq(Unit.NONE), response.eq(0), reason.eq(0), address.eq(0)]
         failed = Signal()
         m.d.sync += failed.eq(error_now)
@@ -227,7 +246,7 @@ class Control(wiring.Component):
                         response.eq(fault.response),
                         address.eq(fault.address),
                     ]
-        with m.If(running | self.start):
+        with m.If(running | clearing):
             m.d.sync += activity.eq(Mux(running, self.activity, 0))
         places = zip(FAULT_FIELDS.values(), (unit, response, reason), strict=True)
         word = Signal(32)
@@ -237,12 +256,12 @@ class Control(wiring.Component):
     def _written(self, name: str) -> Signal:
         return self.write_enable & (self.write_address == offset(name))
 
-    def _counters(self, m: Module, running: Signal) -> dict[str, Value]:
+    def _counters(self, m: Module, running: Signal, clearing: Signal) -> dict[str, Value]:
         built = COUNTERS if self._target.counters else COUNTERS[:1]
         counters = {name: Signal(32, name=name.lower()) for name in built}
         events = (running, *(running & event for event in self.events))
         for counter, event in zip(counters.values(), events, strict=False):
-            with m.If(self.start):
+            with m.If(clearing):
                 m.d.sync += counter.eq(0)
             with m.Elif(event):
                 m.d.sync += counter.eq(counter + 1)

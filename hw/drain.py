@@ -1,13 +1,14 @@
 """The STORE unit's walk over pooling windows and output rows."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout
+from tilewright.hw.flow import flow
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.loop_counter import LoopCounter
 
@@ -26,12 +27,18 @@ class DrainWalker(wiring.Component):
     Members
     -------
     job : ``In(STORE instruction)``
-        Constant while busy.
+        Constant from `start` until the cycle after `busy`.
     start : ``In(1)``
         Begin.
-    o : ``Out(stream of drain_layout(target))``
-        `tag[0]` marks the last pixel of an output row, `tag[1]` the last one of all.
+    go : ``In(1)``
+        An accumulator may be asked for.
+    o : ``Out(flow of drain_layout(target))``
+        The one asked for a cycle ago. `tag[0]` marks the last pixel of an output row,
+        `tag[1]` the last one of all.
+    window : ``Out(1)``
+        The last one of a window is asked for in this cycle.
     busy : ``Out(1)``
+        Accumulators are left.
     """
 
     def __init__(self, target: Target) -> None:
@@ -40,7 +47,9 @@ class DrainWalker(wiring.Component):
             {
                 "job": In(_INSTRUCTION),
                 "start": In(1),
-                "o": Out(stream.Signature(drain_layout(target))),
+                "go": In(1),
+                "o": Out(flow(drain_layout(target))),
+                "window": Out(1),
                 "busy": Out(1),
             }
         )
@@ -61,57 +70,51 @@ class DrainWalker(wiring.Component):
         last_win_col, last_win_row, last_col, last_row = (loop.last for loop in loops.values())
         first = Signal()
         row_base, col_base, win_base = (
-            Signal(places, name=f"{n}_base") for n in ("row", "col", "win")
+            Signal(places, name=f"{n}_base", reset_less=True) for n in ("row", "col", "win")
         )
-        address, upcoming = Signal(places), Signal(places)
+        address = Signal(places, reset_less=True)
         block_end = Signal()  # the next pixel stands in another packed block
-        part, next_part = Signal(2), Signal(2)  # which pixel of the block's row
-        m.d.comb += [upcoming.eq(address), next_part.eq(part), block_end.eq(1)]
-        m.d.sync += [address.eq(upcoming), part.eq(next_part)]
+        part = Signal(2)  # which pixel of the block's row
+        step = Signal()
+        m.d.comb += [step.eq(self.busy & self.go), block_end.eq(1)]
         for pixels in self._target.packs:
             with m.If(job.pack == ceil_log2(pixels)):
                 m.d.comb += block_end.eq(part == pixels // 2 - 1)
-        self._requests(m, upcoming, job.phase | next_part)
-        m.d.comb += [
-            self.o.valid.eq(self.busy),
+        self._requests(m, address, job.phase | part)
+        tag = Signal(2, reset_less=True)
+        m.d.comb += [self.window.eq(step & last_win_row & last_win_col), self.o.p.tag.eq(tag)]
+        m.d.sync += [
+            self.o.valid.eq(step),
             self.o.p.first.eq(first),
             self.o.p.last.eq(last_win_row & last_win_col),
-            self.o.p.tag[0].eq(last_col),
-            self.o.p.tag[1].eq(last_col & last_row),
+            tag.eq(Cat(last_col, last_col & last_row)),
         ]
         next_win = win_base + job.win_row_step
         next_col = col_base + Mux(block_end, job.acc_col_step, 0)
         next_row = row_base + job.acc_row_step
         with m.If(self.start):
-            m.d.sync += self.busy.eq(1)
-            m.d.sync += first.eq(1)
-            m.d.comb += [upcoming.eq(job.acc_base), next_part.eq(0)]
-            for base in (row_base, col_base, win_base):
-                m.d.sync += base.eq(job.acc_base)
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.comb += [loops["win_cols"].step.eq(1), upcoming.eq(address + 1)]
-            m.d.sync += first.eq(0)
+            m.d.sync += [self.busy.eq(1), first.eq(1), part.eq(0)]
+            m.d.sync += [base.eq(job.acc_base) for base in (address, row_base, col_base, win_base)]
+        with m.Elif(step):
+            m.d.comb += loops["win_cols"].step.eq(1)
+            m.d.sync += [first.eq(0), address.eq(address + 1)]
             with m.If(last_win_col):
-                m.d.comb += [loops["win_rows"].step.eq(1), upcoming.eq(next_win)]
-                m.d.sync += win_base.eq(next_win)
+                m.d.comb += loops["win_rows"].step.eq(1)
+                m.d.sync += [base.eq(next_win) for base in (address, win_base)]
                 with m.If(last_win_row):
-                    m.d.comb += [
-                        loops["cols"].step.eq(1),
-                        upcoming.eq(next_col),
-                        next_part.eq(Mux(block_end | last_col, 0, part + 1)),
-                    ]
-                    m.d.sync += first.eq(1)
-                    m.d.sync += [base.eq(next_col) for base in (col_base, win_base)]
+                    m.d.comb += loops["cols"].step.eq(1)
+                    m.d.sync += [first.eq(1), part.eq(Mux(block_end | last_col, 0, part + 1))]
+                    m.d.sync += [base.eq(next_col) for base in (address, col_base, win_base)]
                     with m.If(last_col):
-                        m.d.comb += [loops["rows"].step.eq(1), upcoming.eq(next_row)]
-                        for base in (row_base, col_base, win_base):
-                            m.d.sync += base.eq(next_row)
+                        m.d.comb += loops["rows"].step.eq(1)
+                        bases = (address, row_base, col_base, win_base)
+                        m.d.sync += [base.eq(next_row) for base in bases]
                         with m.If(last_row):
                             m.d.sync += self.busy.eq(0)
         return m
 
     def _requests(self, m: Module, address: Signal, phase: Value) -> None:
-        """Register where each column group reads the next accumulator, and the rotation."""
+        """Register where each column group reads the accumulator, and the rotation."""
         groups = self._target.bank_groups
         distance = Signal.like(self.o.p.distance)
         addresses = [Signal.like(address, name=f"address_{g}") for g in range(groups)]

@@ -20,11 +20,12 @@ from tilewright.hw.beat_writer import BeatWriter
 from tilewright.hw.burst import BURST, COUNT_BITS
 from tilewright.hw.burst_log import BUS_FAULT
 from tilewright.hw.calc import CalcUnit
-from tilewright.hw.control import COUNTERS
+from tilewright.hw.control import CLEAR_CYCLES, COUNTERS
 from tilewright.hw.fetch import FetchUnit
 from tilewright.hw.load import LoadUnit
 from tilewright.hw.read_arbiter import ReadArbiter
 from tilewright.hw.reader import BurstReader
+from tilewright.hw.reset_chain import ResetChain
 from tilewright.hw.store import StoreUnit
 from tilewright.hw.stream_buffer import StreamBuffer
 from tilewright.hw.weights import WeightsUnit, weight_row_layout
@@ -43,6 +44,9 @@ class Engine(wiring.Component):
     -------
     start : ``In(1)``
         Run the program.
+    clear : ``In(1)``
+        Resets the units, one after the other: it stays at least `CLEAR_CYCLES` cycles, and as many
+        pass before `start`.
     base, instructions, count : ``In(32)``
         Memory base, first instruction's byte offset, number of instructions.
     cycles, busy_cycles : ``In(32)``
@@ -70,6 +74,7 @@ class Engine(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "clear": In(1),
                 "base": In(32),
                 "instructions": In(32),
                 "count": In(32),
@@ -105,12 +110,13 @@ class Engine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        m.submodules.fetch_unit = fetch = FetchUnit(target)
-        m.submodules.load_unit = load = LoadUnit(target)
-        m.submodules.weights_unit = weights = WeightsUnit(target)
-        m.submodules.calc_unit = calc = CalcUnit(target)
-        m.submodules.store_unit = store = StoreUnit(target)
-        m.submodules.writer = writer = (BurstWriter if target.bursts else BeatWriter)(target)
+        units = ResetChain(m, self.clear, most=CLEAR_CYCLES - 1)
+        fetch = units.add("fetch_unit", FetchUnit(target))
+        load = units.add("load_unit", LoadUnit(target))
+        weights = units.add("weights_unit", WeightsUnit(target))
+        calc = units.add("calc_unit", CalcUnit(target))
+        store = units.add("store_unit", StoreUnit(target))
+        writer = units.add("writer", (BurstWriter if target.bursts else BeatWriter)(target))
 
         connect(m, fetch.load, load.i)
         connect(m, fetch.weights, weights.i)
@@ -129,10 +135,10 @@ class Engine(wiring.Component):
             store.cycles.eq(self.cycles),
             store.busy_cycles.eq(self.busy_cycles),
         ]
-        arbiter = self._read_side(m, fetch, load, weights, store)
+        arbiter = self._read_side(m, units, fetch, load, weights, store)
         self._write_side(m, store, writer, arbiter)
         self._tokens(m, load, calc, store, writer)
-        self._compute(m, load, weights, calc, store)
+        self._compute(m, units, load, weights, calc, store)
         m.d.comb += self.events.eq(
             Cat(
                 calc.issuing,
@@ -176,7 +182,7 @@ class Engine(wiring.Component):
             self.b_valid,
             load.write_enable,
             calc.issuing,
-            store.request.valid & store.request.ready,
+            store.request.valid,
         )
         m.d.sync += self.progress.eq(Cat(moves).any())
 
@@ -184,7 +190,13 @@ class Engine(wiring.Component):
         m.d.sync += self.activity.eq(Cat(bits[entry.name] for entry in ACTIVITY))
 
     def _read_side(
-        self, m: Module, fetch: FetchUnit, load: LoadUnit, weights: WeightsUnit, store: StoreUnit
+        self,
+        m: Module,
+        units: ResetChain,
+        fetch: FetchUnit,
+        load: LoadUnit,
+        weights: WeightsUnit,
+        store: StoreUnit,
     ) -> _Arbiter:
         target = self._target
         param_bits = bits_for(-(-self._target.cols * PARAM_BYTES // self._target.bus_bytes))
@@ -194,15 +206,17 @@ class Engine(wiring.Component):
             "params": (store.param_transfer, store.param_beats, param_bits),
             "fetch": (fetch.transfer, fetch.beats, COUNT_BITS),
         }
-        m.submodules.arbiter = arbiter = (
-            ReadArbiter(len(users)) if target.bursts else BeatArbiter(target, len(users))
+        arbiter = units.add(
+            "arbiter",
+            ReadArbiter(len(users)) if target.bursts else BeatArbiter(target, len(users)),
         )
         for index, (name, (longest, depth)) in enumerate(self._target.readers.items()):
             transfer, beats, count_bits = users[name]
-            m.submodules[f"reader_{name}"] = reader = (
+            reader = units.add(
+                f"reader_{name}",
                 BurstReader(target, longest=longest, depth=depth, count_bits=count_bits)
                 if target.bursts
-                else BeatReader(target, count_bits=count_bits)
+                else BeatReader(target, count_bits=count_bits),
             )
             connect(m, reader.o, beats)
             connect(m, reader.request, arbiter.requests[index])
@@ -261,15 +275,21 @@ class Engine(wiring.Component):
         ]
 
     def _compute(
-        self, m: Module, load: LoadUnit, weights: WeightsUnit, calc: CalcUnit, store: StoreUnit
+        self,
+        m: Module,
+        units: ResetChain,
+        load: LoadUnit,
+        weights: WeightsUnit,
+        calc: CalcUnit,
+        store: StoreUnit,
     ) -> None:
         target = self._target
-        m.submodules.banks = banks = ActivationBanks(target)
+        banks = units.add("banks", ActivationBanks(target))
+        accumulators = units.add("accumulators", Accumulators(target))
         m.submodules.array = array = SystolicArray(target)
-        m.submodules.accumulators = accumulators = Accumulators(target)
         rows = weights.o
         if target.edge_registers:
-            m.submodules.rows = buffer = StreamBuffer(weight_row_layout(target))
+            buffer = units.add("rows", StreamBuffer(weight_row_layout(target)))
             connect(m, weights.o, buffer.i)
             rows = buffer.o
         connect(m, rows, calc.weights)

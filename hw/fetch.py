@@ -112,11 +112,11 @@ class FetchUnit(wiring.Component):
 
     def _assemble(self, m: Module, bus_bits: int, per_instruction: int) -> None:
         """Assemble instructions, leaving out the bits that no opcode uses, and dispatch them."""
-        word = Signal(QUEUED_BITS)
+        word = Signal(QUEUED_BITS, reset_less=True)
         complete = Signal()
         beat = Signal(range(max(per_instruction, 2)))
         dispatched = Signal()
-        m.d.comb += self.beats.ready.eq(~complete | dispatched)
+        m.d.comb += self.beats.ready.eq(~complete)
         with m.If(dispatched):
             m.d.sync += complete.eq(0)
         with m.If(self.beats.valid & self.beats.ready):
@@ -126,22 +126,20 @@ class FetchUnit(wiring.Component):
                 part = word[index * bus_bits : (index + 1) * bus_bits]
                 with m.If(beat == index):
                     m.d.sync += part.eq(self.beats.p)
-        opcode = Signal(4)  # as it will be in the next cycle
-        m.d.comb += opcode.eq(word)
-        with m.If(self.beats.valid & self.beats.ready & (beat == 0)):
-            m.d.comb += opcode.eq(self.beats.p)
+        decoded: Value = complete
+        if per_instruction == 1:  # the opcode has only come with the last beat
+            later = Signal()
+            m.d.sync += later.eq(complete & ~dispatched)
+            decoded = later
+        self._dispatch(m, word, decoded, dispatched)
 
-        self._dispatch(m, word, opcode, complete, dispatched)
-
-    def _dispatch(
-        self, m: Module, word: Signal, opcode: Signal, complete: Signal, dispatched: Signal
-    ) -> None:
+    def _dispatch(self, m: Module, word: Signal, complete: Value, dispatched: Signal) -> None:
         """Offer a complete instruction to its unit, which is chosen a cycle ahead."""
         taken = []
         for name, opcodes in _ROUTES.items():
             port = getattr(self, name)
             chosen = Signal(name=f"to_{name}")
-            m.d.sync += chosen.eq(Cat(opcode == code for code in opcodes).any())
+            m.d.sync += chosen.eq(Cat(word[:4] == code for code in opcodes).any())
             m.d.comb += [
                 Value.cast(port.p).eq(word[: port.p.shape().size]),
                 port.valid.eq(complete & chosen & ~self.illegal),

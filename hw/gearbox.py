@@ -109,7 +109,10 @@ class Gearbox(wiring.Component):
         place = self._control(m, one, room)
         turned = self._turned(place)
         chunks = self._chunks()
-        parts = [Signal(chunk.end - chunk.first, name=f"buffer_{chunk.first}") for chunk in chunks]
+        parts = [
+            Signal(chunk.end - chunk.first, name=f"buffer_{chunk.first}", reset_less=True)
+            for chunk in chunks
+        ]
         buffer = Cat(parts)
         for chunk, part in zip(chunks, parts, strict=True):
             # Where the next beat will land, whatever is taken until it comes does no harm.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from typing import Any
+
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,8 +27,11 @@ class HalvesQueue(wiring.Component):
     """Queues instructions; each half gets the fields that it needs, from a queue of its own.
 
     `unit_queue` instructions wait for the first half. When it passes one on, the second half may have
-    it from the next cycle on; up to INNER_QUEUE are passed on and not finished. With a `unit_queue`
+    it HALF_LATENCY cycles later; up to INNER_QUEUE are passed on and not finished. With a `unit_queue`
     of 1 there is one instruction in one register for both, until the second half has finished it.
+
+    What says that an instruction is taken, or is there, is a register on its way: an instruction
+    comes HEAD_CYCLES cycles after the one before was taken, and its fields stand a cycle before.
 
     Parameters
     ----------
@@ -80,17 +85,19 @@ class HalvesQueue(wiring.Component):
         """One instruction, which both halves look at."""
         m.submodules.register = register = InstructionRegister(self._target, self._both)
         wiring.connect(m, wiring.flipped(self.i), register.i)
+        stands = Signal()  # for a cycle
         passed, gone = Signal(), Signal()  # gone: the first half has taken it
         job = self._both.unpack(register.r_data)
+        m.d.sync += stands.eq(register.r_rdy & ~register.r_en)
         m.d.comb += [
-            self.first.valid.eq(register.r_rdy & ~gone),
+            self.first.valid.eq(stands & ~gone),
             self.first.p.eq(job),
-            self.second.valid.eq(register.r_rdy & passed),
+            self.second.valid.eq(stands & passed),
             self.second.p.eq(job),
             self.room.eq(~passed),
             register.r_en.eq(self.second.valid & self.second.ready),
         ]
-        with m.If(self.first.ready):
+        with m.If(self.first.valid & self.first.ready):
             m.d.sync += gone.eq(1)
         with m.If(self.passed):
             m.d.sync += passed.eq(1)
@@ -109,16 +116,17 @@ class HalvesQueue(wiring.Component):
             ahead.w_data.eq(first.pack(self.i.p)),
             behind.w_en.eq(self.i.valid & ahead.w_rdy),
             behind.w_data.eq(second.pack(self.i.p)),
-            self.first.valid.eq(ahead.r_rdy),
             self.first.p.eq(first.unpack(ahead.r_data)),
-            ahead.r_en.eq(self.first.ready),
             self.second.p.eq(second.unpack(behind.r_data)),
         ]
         waiting = Signal(range(INNER_QUEUE + 1))  # passed on, not finished
-        finished = self.second.valid & self.second.ready
-        m.d.sync += waiting.eq(waiting + self.passed - finished)
-        m.d.comb += [
-            self.room.eq(waiting != INNER_QUEUE),
-            self.second.valid.eq(behind.r_rdy & (waiting != 0)),
-            behind.r_en.eq(finished),
-        ]
+        m.d.sync += waiting.eq(waiting + self.passed - behind.r_en)
+        m.d.comb += self.room.eq(waiting != INNER_QUEUE)
+        _registered(m, ahead, self.first, ahead.r_rdy)
+        _registered(m, behind, self.second, behind.r_rdy & (waiting != 0))
+
+
+def _registered(m: Module, queue: InstructionQueue, head: Any, there: Value) -> None:
+    """Offer the head of a queue, and remove it when it is taken, through registers."""
+    taken = head.valid & head.ready
+    m.d.sync += [queue.r_en.eq(taken), head.valid.eq(there & ~taken & ~queue.r_en)]

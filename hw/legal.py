@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -19,7 +19,8 @@ class InstructionCheck(wiring.Component):
     """Holds instructions against the rules of `compiler/legal.py`.
 
     The check is two registers long and runs beside the dispatch: `illegal` rises two cycles after
-    the instruction is seen. By then its unit may have it, but none can have started a burst.
+    the instruction is seen. By then its unit may have it, but none can have started a burst. The
+    reason is found a cycle later.
 
     Members
     -------
@@ -31,7 +32,8 @@ class InstructionCheck(wiring.Component):
     illegal : ``Out(1)``
         Stays set.
     reason, number : ``Out(8)``, ``Out(32)``
-        The broken rule's code, and which instruction it is, from 0; valid with `illegal`.
+        The broken rule's code, from the cycle after `illegal` rises on, and which instruction it is,
+        from 0; valid with `illegal`.
     """
 
     def __init__(self, target: Target) -> None:
@@ -52,7 +54,8 @@ class InstructionCheck(wiring.Component):
         opcode = self.word[:4]
         known = Cat(opcode == code for code in Opcode).any()
         codes = [UNKNOWN_OPCODE, *(rule.code for rule in RULES)]
-        broken = Signal(len(codes))
+        broken = Signal(len(codes), reset_less=True)
+        first_broken = Signal.like(broken)
         passed, counted = Signal(), Signal()
         violations = [(opcode == rule.opcode) & self._broken(rule) for rule in RULES]
         m.d.sync += [
@@ -65,9 +68,8 @@ class InstructionCheck(wiring.Component):
                 m.d.sync += self.illegal.eq(1)
             with m.If(counted):
                 m.d.sync += self.number.eq(self.number + 1)
-            for bit, code in reversed(list(enumerate(codes))):  # the first broken one wins
-                with m.If(broken[bit]):
-                    m.d.sync += self.reason.eq(code)
+            m.d.sync += first_broken.eq(broken)
+        m.d.sync += self.reason.eq(_first(first_broken, codes))
         return m
 
     def _broken(self, rule: Rule) -> Value:
@@ -89,3 +91,12 @@ class InstructionCheck(wiring.Component):
             wrong.append(total % self._target.bus_bytes != 0)
         found = Cat(*wrong).any()
         return found if rule.given is None else found & job[rule.given].any()
+
+
+def _first(bits: Value, codes: list[int]) -> Value:
+    """The code of the first bit that is set, found by halves."""
+    if len(codes) == 1:
+        return Const(codes[0], 8)
+    half = len(codes) // 2
+    first = bits[:half]
+    return Mux(first.any(), _first(first, codes[:half]), _first(bits[half:], codes[half:]))

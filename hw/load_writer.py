@@ -30,6 +30,8 @@ class LoadWriter(wiring.Component):
     A narrow map has only 1, 2 or 4 lanes a pixel in memory; their first `period` ones fill the R
     lanes again and again.
 
+    What each word is, is found a word ahead and stands in registers.
+
     Members
     -------
     i : ``In(stream of LOAD instructions)``
@@ -101,41 +103,55 @@ class LoadWriter(wiring.Component):
         with m.Elif(rows.step & rows.last):
             m.d.sync += rows_left.eq(0)
 
-        busy = Signal()
+        begun = Signal()  # the rectangle's words are being given
+        busy = Signal()  # words are left to be found
+        found = Signal()  # the word being given has been
+        step = Signal()
         m.submodules.x = x = PaddedCounter(target.act_depth)
         m.submodules.y = y = PaddedCounter(target.act_depth)
-        address = Signal.like(self.address)
-        pixel = Signal()
+        address = Signal.like(self.address, reset_less=True)
+        pixel, final, last = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.waiting.eq(self.i.valid & ~busy),
+            self.waiting.eq(self.i.valid & ~begun),
             self.started.eq(self.waiting & self.start),
-            pixel.eq(y.inside & x.inside),
+            step.eq(busy & (~found | self.enable)),
             x.start.eq(self.started),
             x.before.eq(job.pad_left),
             x.count.eq(job.cols),
             x.after.eq(job.pad_right),
-            x.step.eq(self.enable),
+            x.step.eq(step),
             y.start.eq(self.started),
             y.before.eq(job.pad_top),
             y.count.eq(job.rows),
             y.after.eq(job.pad_bottom),
-            y.step.eq(self.enable & x.last),
+            y.step.eq(step & x.last),
             # Beats enter only while their instruction is at the front.
-            wanted.eq(busy & rows_left),
+            wanted.eq(begun & rows_left),
             gearbox.i.valid.eq(self.beats.valid & wanted),
             self.beats.ready.eq(gearbox.i.ready & wanted),
         ]
+        with m.If(self.enable):
+            m.d.sync += [found.eq(0), pixel.eq(0)]
+        with m.If(step):
+            m.d.sync += [
+                found.eq(1),
+                pixel.eq(y.inside & x.inside),
+                final.eq(x.final),
+                last.eq(x.last & y.last),
+                busy.eq(~(x.last & y.last)),
+                self.address.eq(address),
+            ]
         with m.If(self.started):
-            m.d.sync += [busy.eq(1), address.eq(job.bank_address)]
+            m.d.sync += [begun.eq(1), busy.eq(1), address.eq(job.bank_address)]
+        with m.Elif(self.done):
+            m.d.sync += begun.eq(0)
 
         lanes = data.ArrayLayout(unsigned(8 * target.lane_bytes), target.rows)
         word = data.View(lanes, gearbox.o.p.data)
-        last = x.last & y.last
         m.d.comb += [
-            gearbox.o.ready.eq(busy & pixel),
-            gearbox.stop.eq(x.final),
-            self.enable.eq(busy & (~pixel | gearbox.o.valid)),
-            self.address.eq(address),
+            gearbox.o.ready.eq(pixel),
+            gearbox.stop.eq(final),
+            self.enable.eq(found & (~pixel | gearbox.o.valid)),
             self.done.eq(self.enable & last),
             self.i.ready.eq(self.done),
         ]
@@ -146,28 +162,27 @@ class LoadWriter(wiring.Component):
             sources = {0: r} | {period: r % period for period in periods}
             m.d.comb += lane.eq(choose(job.period, sources, word.__getitem__))
             m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], zero))
-        step = self._phases(m)
-        with m.If(self.enable):
-            m.d.sync += address.eq(address + step)
-            with m.If(last):
-                m.d.sync += busy.eq(0)
+        ahead = self._phases(m, step)
+        with m.If(step):
+            m.d.sync += address.eq(address + ahead)
         return m
 
-    def _phases(self, m: Module) -> Signal:
+    def _phases(self, m: Module, step: Signal) -> Signal:
         """Count the phases of packed words; returns how far the next word's address is."""
         packs = self._target.packs
-        step = Signal(range(max(packs, default=1) + 1))
+        ahead = Signal(range(max(packs, default=1) + 1))
         column = Signal(2)  # of the pixel in its block
         with m.Switch(self.i.p.pack):
             for pixels in packs:
                 last = pixels // 2 - 1
                 with m.Case(ceil_log2(pixels)):
-                    m.d.comb += step.eq(Mux(column == last, pixels, 0))
-                    with m.If(self.enable):
+                    m.d.comb += ahead.eq(Mux(column == last, pixels, 0))
+                    with m.If(step):
                         m.d.sync += column.eq(Mux(column == last, 0, column + 1))
             with m.Default():
-                m.d.comb += step.eq(1)
+                m.d.comb += ahead.eq(1)
         with m.If(self.started):
             m.d.sync += column.eq(0)
-        m.d.comb += self.phase.eq(self.i.p.phase | column)
-        return step
+        with m.If(step):
+            m.d.sync += self.phase.eq(self.i.p.phase | column)
+        return ahead

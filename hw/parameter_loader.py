@@ -81,11 +81,11 @@ class ParameterLoader(wiring.Component):
         ]
         # From the last column on, so that the first record ends in column 0. Where a beat holds
         # more records than there are columns left, they pass places without a column.
-        places: list[Any] = list(self.o)
-        places += [
-            Signal(parameter_layout(target), name=f"spare_{n}")
-            for n in range(-target.cols % len(records))
+        places: list[Any] = [
+            Signal(parameter_layout(target), name=f"place_{n}", reset_less=True)
+            for n in range(target.cols + -target.cols % len(records))
         ]
+        m.d.comb += [out.eq(place) for out, place in zip(self.o, places, strict=False)]
         with m.If(arrived):
             for place, later in zip(places, [*places[len(records) :], *records], strict=True):
                 m.d.sync += place.eq(later)

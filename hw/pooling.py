@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
+from tilewright.hw.flow import flow
 from tilewright.hw.hls import combinational, trace
 from tilewright.quant import numerics
 
@@ -18,9 +19,8 @@ __all__ = ["Pooling"]
 class Pooling(wiring.Component):
     """Reduces each window of pixels to one, C lanes at a time, one pixel a cycle.
 
-    The result stands at `o` the cycle after the window's last pixel entered; the next window's
-    first pixel enters while it is taken. `i.ready` depends combinationally on `o.ready`. Sums are
-    kept in acc_bits bits: the compiler proves that they fit.
+    The result stands at `o` the cycle after the window's last pixel entered. Sums are kept in acc_bits
+    bits: the compiler proves that they fit.
 
     Parameters
     ----------
@@ -46,12 +46,10 @@ class Pooling(wiring.Component):
         super().__init__(
             {
                 "i": In(
-                    stream.Signature(
-                        data.StructLayout({"accs": accs, "first": 1, "last": 1, "tag": tag_width})
-                    )
+                    flow(data.StructLayout({"accs": accs, "first": 1, "last": 1, "tag": tag_width}))
                 ),
                 "is_sum": In(1),
-                "o": Out(stream.Signature(data.StructLayout({"accs": accs, "tag": tag_width}))),
+                "o": Out(flow(data.StructLayout({"accs": accs, "tag": tag_width}))),
             }
         )
 
@@ -60,19 +58,18 @@ class Pooling(wiring.Component):
         acc = signed(self._acc_bits)
         shapes = {"running": acc, "value": acc, "is_sum": range(2)}
         takes, gives = (trace(f, shapes) for f in (numerics.pool_takes, numerics.pool_value))
-        m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.p.last), self.o.p.tag.eq(self.i.p.tag)]
-        # The register of the running value is the output's: while a result waits, nothing enters.
+        tag = Signal.like(self.i.p.tag, reset_less=True)
+        m.d.sync += [self.o.valid.eq(self.i.valid & self.i.p.last), tag.eq(self.i.p.tag)]
+        m.d.comb += self.o.p.tag.eq(tag)
+        # The register of the running value is the output's.
         for c, value in enumerate(self.i.p.accs):
-            running = self.o.p.accs[c]
+            running = Signal(acc, name=f"running{c}", reset_less=True)
+            m.d.comb += self.o.p.accs[c].eq(running)
             inputs = {"running": running, "value": value, "is_sum": self.is_sum}
             # The register is not written where the maximum stays, so that nothing selects it.
             step = Signal(acc, name=f"step{c}")
             m.d.comb += step.eq(combinational(m, gives, inputs))
             taken = self.i.p.first | combinational(m, takes, inputs)
-            with m.If(self.i.valid & self.i.ready & taken):
+            with m.If(self.i.valid & taken):
                 m.d.sync += running.eq(Mux(self.i.p.first, value, step))
         return m

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from amaranth import Module, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.activations import resolve
 from tilewright.compiler.target import Target
 from tilewright.graph.functions import Function
+from tilewright.hw.flow import flow
 from tilewright.hw.hls import Datapath, Input, PipelineCore, schedule, trace
 from tilewright.quant import numerics
 from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS, SHIFT_MAX
@@ -87,9 +88,8 @@ def _result_bits(function: Function) -> int:
 class PostProcess(wiring.Component):
     """Bias, requantize, activation, clip: one pixel of C lanes a cycle, after `latency` cycles.
 
-    When a result is not taken, the whole pipeline stands still, so that `i.ready` depends
-    combinationally on `o.ready`. Everything but the streams must be constant from the first
-    pixel's entry until the last one's result has been taken.
+    Nothing stops it. Everything but the flows must be constant from the first pixel's entry until the
+    last one's result.
 
     Parameters
     ----------
@@ -135,8 +135,8 @@ class PostProcess(wiring.Component):
         lanes = data.ArrayLayout(signed(target.act_bits), target.cols)
         super().__init__(
             {
-                "i": In(stream.Signature(data.StructLayout({"accs": accs, "tag": tag_width}))),
-                "o": Out(stream.Signature(data.StructLayout({"lanes": lanes, "tag": tag_width}))),
+                "i": In(flow(data.StructLayout({"accs": accs, "tag": tag_width}))),
+                "o": Out(flow(data.StructLayout({"lanes": lanes, "tag": tag_width}))),
                 "records": In(data.ArrayLayout(parameter_layout(target), target.cols)),
                 **{name: In(shape) for name, shape in self._shared.items()},
             }
@@ -144,27 +144,21 @@ class PostProcess(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = self.o.ready | ~self.o.valid
         valid = Signal(self.latency)
-        m.d.comb += [
-            self.i.ready.eq(step),
-            self.o.valid.eq(valid[-1]),
-        ]
+        m.d.sync += valid.eq((valid << 1) | self.i.valid)
+        m.d.comb += self.o.valid.eq(valid[-1])
         tag = self.i.p.tag
         for index in range(self.latency):
             later = Signal(self._tag_width, name=f"tag{index}", reset_less=True)
-            with m.If(step):
-                m.d.sync += later.eq(tag)
+            m.d.sync += later.eq(tag)
             tag = later
         m.d.comb += self.o.p.tag.eq(tag)
-        with m.If(step):
-            m.d.sync += valid.eq((valid << 1) | self.i.valid)
 
         for c, record in enumerate(self.records):
             lane = PipelineCore(self._plan)
             m.submodules[f"lane{c}"] = lane
             m.d.comb += [
-                lane.enable.eq(step),
+                lane.enable.eq(1),
                 lane.i.acc.eq(self.i.p.accs[c]),
                 lane.i.rounded_bias.eq(record.bias),
                 lane.i.shift.eq(record.shift),
@@ -174,8 +168,7 @@ class PostProcess(wiring.Component):
             result: Any = lane.o
             for index in range(self.latency - self._plan.latency):
                 later = Signal.like(result, name=f"result{c}_{index}", reset_less=True)
-                with m.If(step):
-                    m.d.sync += later.eq(result)
+                m.d.sync += later.eq(result)
                 result = later
             m.d.comb += self.o.p.lanes[c].eq(result)
         return m

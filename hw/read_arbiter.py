@@ -63,15 +63,24 @@ class ReadArbiter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = self._count
+        # Its place in the order is noted a cycle after the grant, before any data can be there.
         m.submodules.order = order = Queue(width=len(self.fault_reader), depth=READS_UNDER_WAY)
         free = Signal()
-        grant = Signal()
+        grant, granted = Signal(), Signal()
+        under_way = Signal(range(READS_UNDER_WAY + 1))
+        room = Signal(init=1)
         chosen = self._chosen(m, grant)
-        m.d.comb += [
-            free.eq((~self.ar.valid | self.ar.ready) & order.w_rdy & ~self.halt),
-            grant.eq(free & chosen.any()),
-            order.w_en.eq(grant),
+        ended = order.r_en & order.r_rdy
+        m.d.sync += [
+            granted.eq(grant),
             order.w_data.eq(_any_of(chosen, range(count))),
+            under_way.eq(under_way + granted - ended),
+            room.eq(under_way < READS_UNDER_WAY - 1),
+        ]
+        m.d.comb += [
+            free.eq((~self.ar.valid | self.ar.ready) & room & ~granted & ~self.halt),
+            grant.eq(free & chosen.any()),
+            order.w_en.eq(granted),
             order.r_en.eq(self.r_valid & self.r_last),
             self.beat_valid.eq(self.r_valid << order.r_data),
             self.idle.eq(~order.r_rdy & ~self.ar.valid),
@@ -81,8 +90,10 @@ class ReadArbiter(wiring.Component):
         ]
         with m.If(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
+        burst = Signal.like(self.ar.p, reset_less=True)
+        m.d.comb += self.ar.p.eq(burst)
         with m.If(free):
-            m.d.sync += self.ar.p.eq(_any_of(chosen, (r.p.as_value() for r in self.requests)))
+            m.d.sync += burst.eq(_any_of(chosen, (r.p.as_value() for r in self.requests)))
         with m.If(grant):
             m.d.sync += self.ar.valid.eq(1)
 

@@ -98,8 +98,9 @@ class BurstReader(wiring.Component):
             buffer.i.p.eq(fifo.r_data),
             fifo.r_en.eq(buffer.i.ready),
         ]
-        taken = self.o.valid & self.o.ready
+        taken = Signal()
         m.d.sync += [
+            taken.eq(self.o.valid & self.o.ready),
             self.request.valid.eq(splitter.o.valid & ~asked & (room > splitter.o.p.length)),
             room.eq(room + taken - Mux(asked, splitter.o.p.length + 1, 0)),
         ]

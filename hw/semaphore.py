@@ -17,7 +17,7 @@ TOKEN_BITS = 16
 class Semaphore(wiring.Component):
     """Tokens that one unit gives and another takes.
 
-    A token given in cycle t can be taken from cycle t + 1 on.
+    A token given in cycle t can be taken from cycle t + 1 on. Everything passes a register.
 
     Members
     -------
@@ -26,10 +26,8 @@ class Semaphore(wiring.Component):
     count : ``In(bits_for(most_tokens(target)))``
         Tokens wanted.
     enough : ``Out(1)``
-        They are there.
-    known : ``Out(1)``
-        The same from a register: right unless `count` has changed or tokens were taken in the
-        cycle before.
+        They are there: right if `count` was the same in the cycle before, and no tokens were taken in
+        the two cycles before.
     take : ``In(1)``
         Take `count` tokens; only with `enough`.
     """
@@ -41,7 +39,6 @@ class Semaphore(wiring.Component):
                 "give": In(1),
                 "count": In(bits_for(most_tokens(target))),
                 "enough": Out(1),
-                "known": Out(1),
                 "take": In(1),
             }
         )
@@ -51,14 +48,11 @@ class Semaphore(wiring.Component):
         tokens = Signal(self._bits)
         bits = len(self.count)
         many = Signal()  # more than can be wanted
-        change = Signal(signed(bits + 1))
-        m.d.comb += [
-            change.eq(self.give - Mux(self.take, self.count, 0)),
-            many.eq(tokens[bits:].any()),
-            self.enough.eq(many | (tokens[:bits] >= self.count)),
-        ]
+        taken, change = Signal(bits), Signal(signed(bits + 1))
+        m.d.comb += [many.eq(tokens[bits:].any()), change.eq(self.give - taken)]
         m.d.sync += [
-            self.known.eq(many | (tokens[:bits] + self.give >= self.count)),
+            self.enough.eq(many | (tokens[:bits] + self.give >= self.count)),
+            taken.eq(Mux(self.take, self.count, 0)),
             tokens.eq(tokens + change),
         ]
         return m

@@ -11,7 +11,9 @@ from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import drain_layout, drained_layout
 from tilewright.hw.burst import TRANSFER
 from tilewright.hw.drain import DrainWalker
+from tilewright.hw.flow import flow
 from tilewright.hw.halves_queue import HalvesQueue, queue_input
+from tilewright.hw.instruction_queue import InstructionQueue
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.lanes import LanePacker
 from tilewright.hw.parameter_loader import ParameterLoader
@@ -20,7 +22,6 @@ from tilewright.hw.postprocess import PostProcess
 from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.stamp_source import StampSource
-from tilewright.hw.stream_buffer import StreamBuffer
 from tilewright.hw.writer import beat_layout
 
 __all__ = ["StoreUnit"]
@@ -39,11 +40,14 @@ class StoreUnit(wiring.Component):
     CALC gets its token when the last accumulator has been read, LOAD when the write responses are
     there; neither delays the next STORE. STAMP and FINISH wait until all is written.
 
+    Between the accumulators and the queue of results nothing ever stops: an accumulator is asked for
+    only if the queue will have room for what becomes of it.
+
     Members
     -------
     i : ``In(stream of queue_input(target, STORE))``
     param_transfer, param_beats : to and from the unit's reader
-    request, drained, drain_half : to and from the accumulators
+    request, drained, drain_half : to and from the accumulators; any number of cycles apart
     transfer, beats : to the writer
     writer_idle : ``In(1)``
     give_from_calc : ``In(1)``
@@ -67,8 +71,8 @@ class StoreUnit(wiring.Component):
                 "i": In(stream.Signature(queue_input(target, Opcode.STORE))),
                 "param_transfer": Out(stream.Signature(TRANSFER)),
                 "param_beats": In(stream.Signature(8 * target.bus_bytes)),
-                "request": Out(stream.Signature(drain_layout(target))),
-                "drained": In(stream.Signature(drained_layout(target))),
+                "request": Out(flow(drain_layout(target))),
+                "drained": In(flow(drained_layout(target))),
                 "drain_half": Out(1),
                 "transfer": Out(stream.Signature(TRANSFER)),
                 "beats": Out(stream.Signature(beat_layout(target))),
@@ -112,7 +116,10 @@ class StoreUnit(wiring.Component):
             stamp.cycles.eq(self.cycles),
             stamp.busy_cycles.eq(self.busy_cycles),
         ]
-        packed_last = self._datapath(m, job, parameters, stamp)
+        start = Signal()
+        m.d.sync += start.eq(0)
+        m.d.comb += [walker.start.eq(start), rows.start.eq(start)]
+        packed_last = self._datapath(m, job, parameters, walker, stamp)
         self._transfers(m, rows, job, stamp)
 
         with m.FSM() as fsm:
@@ -127,8 +134,9 @@ class StoreUnit(wiring.Component):
                     m.d.comb += [self.finished.eq(1), queue.second.ready.eq(1)]
             with m.State("PARAMETERS"), m.If(parameters.done):
                 m.next = "WAIT"
-            with m.State("WAIT"), m.If(ready_sums.known):
-                m.d.comb += [ready_sums.take.eq(1), walker.start.eq(1), rows.start.eq(1)]
+            with m.State("WAIT"), m.If(ready_sums.enough):
+                m.d.comb += ready_sums.take.eq(1)
+                m.d.sync += start.eq(1)
                 m.next = "DRAIN"
             with m.State("DRAIN"):
                 m.d.comb += self.busy.eq(1)
@@ -162,18 +170,33 @@ class StoreUnit(wiring.Component):
         ]
 
     def _datapath(
-        self, m: Module, job: data.View, parameters: ParameterLoader, stamp: StampSource
+        self,
+        m: Module,
+        job: data.View,
+        parameters: ParameterLoader,
+        walker: DrainWalker,
+        stamp: StampSource,
     ) -> Signal:
-        """Pooling, post-processing, packing; returns whether the last pixel leaves them."""
+        """Pooling, post-processing, packing; returns whether the last pixel has left them."""
         target = self._target
         m.submodules.pooling = pooling = Pooling(target, tag_width=2)
         m.submodules.postprocess = post = PostProcess(target, tag_width=2)
         m.submodules.packer = packer = LanePacker(target)
         connect(m, flipped(self.drained), pooling.i)
-        m.submodules.buffer = buffer = StreamBuffer(post.o.p.shape())
-        self._pooled(m, pooling, post)
-        connect(m, post.o, buffer.i)  # so that what the bus holds up stops the drain from nearby
+        connect(m, pooling.o, post.i)
+        shape = post.o.p.shape()
+        m.submodules.results = results = InstructionQueue(
+            width=shape.size, depth=target.results_queue
+        )
+        result = data.View(shape, results.r_data)
+        gone, last_gone = Signal(), Signal()
+        leaves = results.r_rdy & packer.i.ready
+        m.d.sync += [gone.eq(leaves), last_gone.eq(leaves & result.tag[1])]
+        self._credits(m, walker, gone)
         m.d.comb += [
+            results.w_en.eq(post.o.valid),
+            results.w_data.eq(post.o.p),
+            results.r_en.eq(packer.i.ready),
             pooling.is_sum.eq(job.pool_sum),
             post.records.eq(parameters.o),
             post.lo.eq(job.lo),
@@ -181,17 +204,9 @@ class StoreUnit(wiring.Component):
             packer.src_lane.eq(job.src_lane),
             packer.dst_lane.eq(job.dst_lane),
             packer.lanes.eq(job.lanes),
-            packer.i.valid.eq(buffer.o.valid),
-            packer.i.p.lanes.eq(buffer.o.p.lanes),
-            packer.i.p.last.eq(buffer.o.p.tag[0]),
-            buffer.o.ready.eq(packer.i.ready),
-            self.give_calc.eq(
-                self.drained.valid
-                & self.drained.ready
-                & self.drained.p.tag[1]
-                & self.drained.p.last
-                & job.signal_calc
-            ),
+            packer.i.valid.eq(results.r_rdy),
+            packer.i.p.lanes.eq(result.lanes),
+            packer.i.p.last.eq(result.tag[0]),
             # Stamps are only written when the packer is empty.
             self.beats.valid.eq(packer.o.valid | stamp.o.valid),
             self.beats.p.eq(Mux(stamp.active, stamp.o.p.as_value(), packer.o.p.as_value())),
@@ -209,16 +224,19 @@ class StoreUnit(wiring.Component):
                 post.function.eq(job.function),
                 post.function_shift.eq(job.function_shift),
             ]
-        return buffer.o.valid & buffer.o.ready & buffer.o.p.tag[1]
+        drained = self.drained
+        m.d.sync += self.give_calc.eq(
+            drained.valid & drained.p.tag[1] & drained.p.last & job.signal_calc
+        )
+        return last_gone
 
-    def _pooled(self, m: Module, pooling: Pooling, post: PostProcess) -> None:
-        """Pooled accumulators, behind a buffer if the two stop apart from each other."""
-        if self._target.edge_registers:
-            m.submodules.pooled = pooled = StreamBuffer(pooling.o.p.shape())
-            connect(m, pooling.o, pooled.i)
-            connect(m, pooled.o, post.i)
-        else:
-            connect(m, pooling.o, post.i)
+    def _credits(self, m: Module, walker: DrainWalker, gone: Signal) -> None:
+        """Ask for accumulators as long as their results find room in the queue."""
+        most = self._target.results_queue
+        room = Signal(range(most + 1), init=most)
+        left = Signal.like(room)
+        m.d.comb += left.eq(room + gone - walker.window)
+        m.d.sync += [room.eq(left), walker.go.eq(left != 0)]
 
     def _transfers(self, m: Module, rows: RowTransfers, job: data.View, stamp: StampSource) -> None:
         """Where the writer writes: the output rows, or a stamp."""

@@ -49,7 +49,7 @@ class TileWalker(wiring.Component):
         m = Module()
         job = self.job
         # Counted from 1. What follows from the counts is found in the cycles after they change.
-        count0, count1, count2 = (Signal(16, name=f"count{n}", init=1) for n in range(3))
+        count0, count1, count2 = (Signal(16, name=f"count{n}", reset_less=True) for n in range(3))
         base1, base2, upcoming = (
             Signal.like(self.base, name=name, reset_less=True)
             for name in ("base1", "base2", "upcoming")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import exact_log2
@@ -45,14 +45,19 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.slave = slave = AxiLiteSlave()
+        m.submodules.slave = slave = AxiLiteSlave(registered=self._target.bursts)
         m.submodules.control = control = Control(self._target)
         engine = Engine(self._target)
-        m.submodules.engine = ResetInserter(control.clear)(engine)
+        # The engine has no reset but `clear`, which Control holds through a reset of its own. It
+        # takes a while to reach the bus, whose valid signals a reset must lower at once.
+        m.domains.engine = ClockDomain(reset_less=True)
+        m.d.comb += ClockSignal("engine").eq(ClockSignal())
+        m.submodules.engine = DomainRenamer("engine")(engine)
         self._connect_slave(m, slave, control)
         self._connect_master(m, engine, control)
         m.d.comb += [
             engine.start.eq(control.start),
+            engine.clear.eq(control.clear),
             engine.base.eq(control.base),
             engine.instructions.eq(control.instructions),
             engine.count.eq(control.count),
@@ -109,7 +114,7 @@ class Accelerator(wiring.Component):
             self.m_axi_arlen.eq(engine.ar.p.length),
             self.m_axi_arsize.eq(size),
             self.m_axi_arburst.eq(_INCR),
-            self.m_axi_arvalid.eq(engine.ar.valid),
+            self.m_axi_arvalid.eq(engine.ar.valid & ~control.clear),
             engine.ar.ready.eq(self.m_axi_arready),
             engine.r_valid.eq(self.m_axi_rvalid),
             engine.r_data.eq(self.m_axi_rdata),
@@ -120,12 +125,12 @@ class Accelerator(wiring.Component):
             self.m_axi_awlen.eq(engine.aw.p.length),
             self.m_axi_awsize.eq(size),
             self.m_axi_awburst.eq(_INCR),
-            self.m_axi_awvalid.eq(engine.aw.valid),
+            self.m_axi_awvalid.eq(engine.aw.valid & ~control.clear),
             engine.aw.ready.eq(self.m_axi_awready),
             self.m_axi_wdata.eq(engine.w.p.data),
             self.m_axi_wstrb.eq(engine.w.p.strobe),
             self.m_axi_wlast.eq(engine.w_last),
-            self.m_axi_wvalid.eq(engine.w.valid),
+            self.m_axi_wvalid.eq(engine.w.valid & ~control.clear),
             engine.w.ready.eq(self.m_axi_wready),
             engine.b_valid.eq(self.m_axi_bvalid),
             engine.b_resp.eq(self.m_axi_bresp),

@@ -108,11 +108,15 @@ class WeightsUnit(wiring.Component):
         last_row = row[-1]
         last = last_row & Mux(first_tile, only_tile, final_tile)
         beats_done = Signal()
+        # An instruction's fields stand a cycle before it is valid.
+        names = ("container", "gather", "pack")
+        kind = Signal(data.StructLayout({name: job[name].shape() for name in names}))
+        m.d.sync += [kind[name].eq(job[name]) for name in names]
         with m.Switch(Cat(job.container, job.gather)):
             for mode in range(2 * len(containers)):
                 gather, container = divmod(mode, len(containers))
                 with m.Case(gather << len(job.container) | container):
-                    m.d.comb += gearbox.mode.eq(mode)
+                    m.d.sync += gearbox.mode.eq(mode)
         final_of_part = Mux(first_beat, job.beats == 1, final_beat)
         decoded = Signal()  # the decoder reads this instruction's beats
         wanted = Signal()
@@ -147,7 +151,7 @@ class WeightsUnit(wiring.Component):
             with m.If(last):
                 m.d.sync += [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
                 m.d.sync += [next_beat.eq(2), next_tile.eq(2)]
-        self._unpack(m, job, gearbox.o.p.data)
+        self._unpack(m, kind, gearbox.o.p.data)
         if target.decoder_lanes:
             complete = self._decode(m, queue, decoded & wanted, final_of_part, last)
             with m.If(complete):
@@ -185,20 +189,20 @@ class WeightsUnit(wiring.Component):
             m.d.sync += self.number.eq(self.number + (queue.second.valid & queue.second.ready))
         return decoder.complete
 
-    def _unpack(self, m: Module, job: data.View, word: Signal) -> None:
+    def _unpack(self, m: Module, kind: data.View, word: Signal) -> None:
         """Slice a row into its offset and sign-extended weights, spread those of a packed row."""
         target = self._target
         columns, widest = target.cols, max(target.weight_containers)
         m.d.comb += self.o.p.offset.eq(word[:_OFFSET_BITS])
         row = Signal(columns * widest)
-        m.d.comb += row.eq(Mux(job.gather, word[_OFFSET_BITS:], word))
+        m.d.comb += row.eq(Mux(kind.gather, word[_OFFSET_BITS:], word))
         turns = {pixels: self._turn(m, pixels) for pixels in target.packs}
         codes = dict(enumerate(target.weight_containers))
         for c, weight in enumerate(self.o.p.weights):
             kept = {bits: row.word_select(c, bits).as_signed() for bits in codes.values()}
-            m.d.comb += weight.eq(choose(job.container, codes, kept.__getitem__))
+            m.d.comb += weight.eq(choose(kind.container, codes, kept.__getitem__))
             for pixels, turn in turns.items():
-                with m.If(job.pack == ceil_log2(pixels)):
+                with m.If(kind.pack == ceil_log2(pixels)):
                     packed = row.word_select(c // len(turn), widest)
                     m.d.comb += weight.eq(Mux(turn[c % len(turn)], packed, 0))
 

@@ -14,6 +14,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.burst import BURST, TRANSFER, BurstSplitter
 from tilewright.hw.burst_log import BUS_FAULT, BurstLog
 from tilewright.hw.queue import Queue
+from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["BurstWriter", "beat_layout", "row_bits", "writer_members"]
 
@@ -112,8 +113,10 @@ class BurstWriter(wiring.Component):
             self.quiet.eq(~pending.r_rdy & ~self.aw.valid),
             self.idle.eq(self.quiet & ~burst.valid & splitter.i.ready),
         ]
+        offered = Signal(BURST, reset_less=True)
+        m.d.comb += self.aw.p.eq(offered)
         with m.If(go):
-            m.d.sync += [self.aw.valid.eq(1), self.aw.p.eq(burst.p)]
+            m.d.sync += [self.aw.valid.eq(1), offered.eq(burst.p)]
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
 
@@ -127,16 +130,20 @@ class BurstWriter(wiring.Component):
             self.fault.eq(log.fault),
         ]
 
+        m.submodules.buffer = buffer = StreamBuffer(beat_layout(self._target))
+        connect(m, flipped(self.beats), buffer.i)
+        beats = buffer.o
+
         # The last beat is known a beat ahead: comparing the count takes long.
         following = Signal(8, init=1)  # the number of the next beat, the first being 0
         first, final = Signal(init=1), Signal()
         filling = Signal()
-        with m.If(self.halt & ~self.beats.valid):
+        with m.If(self.halt & ~beats.valid):
             m.d.sync += filling.eq(1)
         m.d.comb += [
-            self.w.p.eq(Mux(filling, 0, self.beats.p.as_value())),
-            self.w.valid.eq((self.beats.valid | filling) & lengths.r_rdy),
-            self.beats.ready.eq(self.w.ready & lengths.r_rdy & ~filling),
+            self.w.p.eq(Mux(filling, 0, beats.p.as_value())),
+            self.w.valid.eq((beats.valid | filling) & lengths.r_rdy),
+            beats.ready.eq(self.w.ready & lengths.r_rdy & ~filling),
             self.w_last.eq(Mux(first, lengths.r_data[8], final)),
         ]
         with m.If(self.w.valid & self.w.ready):

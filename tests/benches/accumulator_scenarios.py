@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from array_scenarios import edge_or_random, small_target
-from streams import Drive, Scenario, Sink, Source
+from streams import Collector, Drive, Scenario, Source
 
 from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
@@ -107,7 +107,7 @@ def accumulators(seed: int) -> Scenario:
         if item.half:
             at = max(at, begin) + 14 * 20
     source = Source(dut.request, chance=random.choice((0.4, 1.0)), random=random)
-    sink = Sink(dut.drained, chance=random.choice((0.3, 0.8, 1.0)), random=random)
+    sink = Collector(dut.drained)
     wanted = [
         {"accs": accs, "first": r["first"], "last": r["last"], "tag": r["tag"]}
         for _, _, requests, values in drains

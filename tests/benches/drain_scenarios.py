@@ -10,7 +10,7 @@ from typing import Any
 from array_scenarios import edge_or_random
 from bus_scenarios import CHANCES
 from feed_scenarios import BUSES, instruction
-from streams import Agent, Drive, Scenario, Sink, Source, Watch
+from streams import Agent, Collector, Drive, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
@@ -107,20 +107,27 @@ def drain(seed: int) -> Scenario:
         for pixel, (window, row_end, end) in enumerate(windows(job))
         for n, address in enumerate(window)
     ]
-    sink = Sink(dut.o, chance=random.choice(CHANCES), random=random)
+    sink, chance = Collector(dut.o), random.choice(CHANCES)
     starter = Starter(dut, jobs)
+    windows_done: list[int] = []
 
     def check() -> None:
         assert sink.got == expected
+        assert sum(windows_done) == sum(item["last"] for item in expected)
         assert not starter.busy
-        if sink.chance == 1.0:
+        if chance == 1.0:
             ends = [n for n, item in enumerate(expected) if item["tag"] & 2 and item["last"]]
             gaps = [b - a for a, b in zip(sink.cycles, sink.cycles[1:], strict=False)]
             assert all(gap == 1 for n, gap in enumerate(gaps) if n not in ends), "one a cycle"
 
     return Scenario(
         dut=dut,
-        agents=[starter, sink],
+        agents=[
+            starter,
+            Drive(lambda ctx, _: ctx.set(dut.go, int(random.random() < chance))),
+            sink,
+            Watch(lambda ctx, _: windows_done.append(ctx.get(dut.window))),
+        ],
         done=lambda: len(sink.got) >= len(expected),
         check=check,
     )

@@ -19,7 +19,7 @@ from drain_scenarios import (
     windows,
 )
 from feed_scenarios import as_store, instruction, latency
-from streams import Agent, Drive, Scenario, Sink, Source, Watch
+from streams import Agent, Collector, Drive, Scenario, Sink, Source, Watch
 
 from tilewright.compiler.isa import PARAM_BYTES, Opcode
 from tilewright.compiler.target import Target
@@ -34,11 +34,10 @@ class AccumulatorModel(Agent):
 
     def __init__(self, dut: Any, target: Target, values: Any, random: Random) -> None:
         self.dut, self.target, self.values = dut, target, values
-        self.requests = Sink(dut.request, chance=random.choice(CHANCES), random=random)
+        self.requests = Collector(dut.request)
         self.answers = Source(dut.drained, chance=random.choice(CHANCES), random=random)
 
     def drive(self, ctx: Any, cycle: int) -> None:
-        self.requests.drive(ctx, cycle)
         self.answers.drive(ctx, cycle)
 
     def sample(self, ctx: Any, cycle: int) -> None:

@@ -17,6 +17,7 @@ from amaranth.sim import Simulator
 
 __all__ = [
     "Agent",
+    "Collector",
     "Drive",
     "Scenario",
     "Sink",
@@ -98,7 +99,8 @@ class Source(Agent):
             ctx.set(self.port.p, self.items[0])
 
     def sample(self, ctx: Any, cycle: int) -> None:
-        if self._offering and ctx.get(self.port.ready):
+        ready = getattr(self.port, "ready", None)  # a flow has none
+        if self._offering and (ready is None or ctx.get(ready)):
             self.items.pop(0)
             self.cycles.append(cycle)
             self._offering = False
@@ -146,6 +148,20 @@ class Sink(Agent):
             self.cycles.append(cycle)
             if self.on_item is not None:
                 self.on_item(item)
+
+
+class Collector(Agent):
+    """Takes every item of a flow; `got` lists them as plain values."""
+
+    def __init__(self, port: Any) -> None:
+        self.port = port
+        self.got: list[Any] = []
+        self.cycles: list[int] = []
+
+    def sample(self, ctx: Any, cycle: int) -> None:
+        if ctx.get(self.port.valid):
+            self.got.append(plain(ctx.get(self.port.p)))
+            self.cycles.append(cycle)
 
 
 @dataclass(kw_only=True)

@@ -41,14 +41,14 @@ def test_writes_keep_their_order_and_completions_follow_the_last_response(seed: 
     run(writer(seed))
 
 
-def test_a_burst_leaves_every_second_cycle() -> None:
+def test_a_burst_leaves_every_third_cycle() -> None:
     dut = BurstSplitter(Target(bus_bytes=8), longest=16)
     random = Random(0)
     source = Source(dut.i, [{"address": 0, "beats": 160, "tag": 0}], random=random)
     sink = Sink(dut.o, random=random)
     run(Scenario(dut=dut, agents=[source, sink], done=lambda: len(sink.got) == 10))
     steps = [b - a for a, b in zip(sink.cycles, sink.cycles[1:], strict=False)]
-    assert max(steps) <= 2
+    assert max(steps) <= 3
 
 
 def test_the_arbiter_serves_all_readers_in_turn() -> None:

@@ -90,14 +90,17 @@ MODULES = [
         "load_unit_queue",
         "load_unit_rotator",
         "load_unit_rows",
+        "load_unit_stored",
         "load_unit_writer",
         "writer_gearbox",
     ),
     *("engine_reader_fetch", "reader_fetch_buffer"),
     *("reader_fetch_fifo", "reader_fetch_splitter"),
-    *("engine_reader_load", "reader_load_fifo", "reader_load_splitter"),
-    *("engine_reader_params", "reader_params_fifo", "reader_params_splitter"),
-    *("engine_reader_weights", "reader_weights_splitter"),
+    *("engine_reader_load", "reader_load_buffer", "reader_load_fifo", "reader_load_splitter"),
+    *("engine_reader_params", "reader_params_buffer", "reader_params_fifo"),
+    "reader_params_splitter",
+    *("engine_reader_weights", "reader_weights_buffer", "reader_weights_fifo"),
+    "reader_weights_splitter",
     *(
         "engine_store_unit",
         "store_unit_packer",
@@ -116,7 +119,8 @@ MODULES = [
         "walker_win_cols",
         "writer_beats",
     ),
-    *("writer_x", "writer_y", "writer_rows", "writer_splitter", "store_unit_buffer"),
+    *("writer_x", "writer_y", "writer_rows", "writer_splitter", "store_unit_results"),
+    "writer_buffer",
 ]
 
 
