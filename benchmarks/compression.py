@@ -43,7 +43,7 @@ from tilewright.quant.emulate import run_emulated
 from tilewright.quant.fixed import FixedGraph
 from tilewright.simulation import Compiled, Simulation, simulate
 
-__all__ = ["accuracy_of", "main"]
+__all__ = ["PATH", "accuracy_of", "main", "save"]
 
 PATH, LAYERS = RESULTS / "compression.json", RESULTS / "compression_layers.json"
 CALIBRATION = 64

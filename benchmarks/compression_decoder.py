@@ -10,7 +10,7 @@ parameters, by lanes, against 4 bytes each.
 
     python benchmarks/compression_decoder.py --dense FILE.pt --coded FILE.pt --mnist DIR --outputs N
 
-Writes results/compression_decoder.json.
+Writes results/compression_decoder.json, and LeNet-5's row of results/compression.json.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from compression import accuracy_of
-from compression_networks import NETWORKS
+from compression import PATH, accuracy_of
+from compression import save as save_rows
+from compression_networks import NETWORKS, one_layer
 from measuring import save
 
 from tilewright import api
@@ -38,12 +39,11 @@ from tilewright.compiler.listing import instructions
 from tilewright.compiler.program import Program
 from tilewright.compiler.target import Target
 from tilewright.compress.steps import Step, parse_steps
+from tilewright.compress.train import accuracy
 from tilewright.compression import compile_for_streams, quant_config
 from tilewright.delivery import hardware_text
-from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
 from tilewright.quant.config import QuantConfig
-from tilewright.quant.fixed import FixedGraph, FixedLayer
-from tilewright.quant.formats import QFormat
+from tilewright.quant.fixed import FixedGraph
 from tilewright.quant.reference import run_fixed
 from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import compare_run, simulate
@@ -139,7 +139,7 @@ def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], l
     """Rows of LeNet-5's layers, and of all of it."""
     images, labels = fashion.read_images(mnist, "t10k")
     calibration, _ = fashion.read_images(mnist, "train")
-    found, accuracies = [], []
+    found, accuracies, floats = [], [], []
     for file, steps, lanes in ((dense_file, (), 0), (coded_file, STEPS, TARGET.decoder_lanes)):
         module = NETWORKS["lenet-5"]().eval()
         module.load_state_dict(torch.load(file))
@@ -151,8 +151,9 @@ def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], l
         program = program_of(fixed, steps, lanes)
         inputs = {fixed.graph.inputs[0].name: api_input(fixed, images[0])}
         result, bad = run(fixed, program, inputs)
-        found.append((fixed, layers(program, result), bad))
-    (_, dense, bad), (fixed, coded, worse) = found
+        found.append((layers(program, result), bad, result))
+        floats.append(round(accuracy(module, batches(images, labels)), 5))
+    (dense, bad, slow), (coded, worse, fast) = found
     rows = []
     for layer in fixed.layers:
         if layer.layer.conv is not None and layer.weight is not None:
@@ -170,10 +171,35 @@ def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], l
         "parameters": total,
         "left": left,
     }
+    size = sum(layer["bytes"] for layer in coded.values())
+    beats = fast.counters["READ_BEATS"] + fast.counters["WRITE_BEATS"]
+    whole = {
+        "network": "lenet-5",
+        "method": "prune + share + huffman, decoded",
+        "target": "decoder",
+        "accuracy": accuracies[1],
+        "float_accuracy": floats[0],
+        "compressed_float_accuracy": floats[1],
+        "parameters": left,
+        "stream_bytes": size,
+        "ratio": round(sum(layer["bytes"] for layer in dense.values()) / size, 2),
+        "ratio_float32": round(4 * total / size, 2),
+        "rtl_cycles": fast.cycles,
+        "dense_cycles": slow.cycles,
+        "dram_bytes": beats * TARGET.bus_bytes,
+        "mismatches": bad + worse,
+    }
+    save_rows(PATH, [whole], lambda row: (row["network"], row["method"], row["target"]))
     return rows, [
         {**common, "lanes": lanes, **stored(program_of(fixed, STEPS, lanes), total)}
         for lanes in (2, 4, 8, 16)
     ]
+
+
+def batches(images: np.ndarray, labels: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Images in 0..1, and labels."""
+    x = torch.from_numpy(images.astype(np.float32) / 255)
+    return list(zip(x.split(500), torch.from_numpy(labels).split(500), strict=True))
 
 
 def program_of(fixed: FixedGraph, steps: tuple[Step, ...], lanes: int) -> Program:
@@ -227,32 +253,6 @@ def fc6(outputs: int) -> Row:
         found.append((layers(program, result)["fc6"], bad))
     (dense, bad), (coded, worse) = found
     return compare(f"fc6 25088x{outputs}", "fc6", float(mask.mean()), dense, coded, bad + worse)
-
-
-def one_layer(weight: np.ndarray, shift: int) -> FixedGraph:
-    """A fully connected layer with these weights."""
-    count, inputs = weight.shape[:2]
-    conv = Conv(weight=weight.astype(np.float32), bias=np.zeros(count, np.float32))
-    layer = Layer(name="fc6", op=Op.CONV, inputs=("x",), conv=conv)
-    graph = Graph(
-        name="fc6",
-        inputs=(Input(name="x", shape=(inputs, 1, 1)),),
-        layers=(layer,),
-        outputs=(Output(name="y", tensor="fc6", shape=(count, 1, 1)),),
-    )
-    zeros, output = np.zeros(count, np.int64), QFormat(8, 0)
-    fixed = FixedLayer(
-        layer=layer,
-        weight=weight,
-        weight_bits=8,
-        weight_frac=zeros + shift,
-        acc_frac=zeros + shift,
-        bias=zeros,
-        output=output,
-        lo=output.min,
-        hi=output.max,
-    )
-    return FixedGraph(graph=graph, formats={"x": QFormat(8, 0), "fc6": output}, layers=(fixed,))
 
 
 def main() -> int:

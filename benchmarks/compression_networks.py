@@ -1,14 +1,20 @@
 """The networks that are compressed: LeNet-300-100, Caffe's LeNet-5, a VGG-like net and a ResNet.
 
-All take float32 [N, 1, 28, 28] in 0..1 and give ten scores.
+All take float32 [N, 1, 28, 28] in 0..1 and give ten scores. Besides, a fully connected layer of any
+integers.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["NETWORKS", "lenet_5", "lenet_300_100", "resnet", "vgg"]
+from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
+from tilewright.quant.fixed import FixedGraph, FixedLayer
+from tilewright.quant.formats import QFormat
+
+__all__ = ["NETWORKS", "lenet_5", "lenet_300_100", "one_layer", "resnet", "vgg"]
 
 
 def lenet_300_100() -> nn.Module:
@@ -78,6 +84,32 @@ def resnet(blocks: int = 3, stem: int = 2) -> nn.Module:
             parts.append(_Block(channels, outputs, stride))
             channels = outputs
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def one_layer(weight: np.ndarray, shift: int) -> FixedGraph:
+    """A fully connected layer with these weights."""
+    count, inputs = weight.shape[:2]
+    conv = Conv(weight=weight.astype(np.float32), bias=np.zeros(count, np.float32))
+    layer = Layer(name="fc6", op=Op.CONV, inputs=("x",), conv=conv)
+    graph = Graph(
+        name="fc6",
+        inputs=(Input(name="x", shape=(inputs, 1, 1)),),
+        layers=(layer,),
+        outputs=(Output(name="y", tensor="fc6", shape=(count, 1, 1)),),
+    )
+    zeros, output = np.zeros(count, np.int64), QFormat(8, 0)
+    fixed = FixedLayer(
+        layer=layer,
+        weight=weight,
+        weight_bits=8,
+        weight_frac=zeros + shift,
+        acc_frac=zeros + shift,
+        bias=zeros,
+        output=output,
+        lo=output.min,
+        hi=output.max,
+    )
+    return FixedGraph(graph=graph, formats={"x": QFormat(8, 0), "fc6": output}, layers=(fixed,))
 
 
 NETWORKS = {
