@@ -52,12 +52,14 @@ LADDER: dict[str, dict[str, Any]] = {
     "dynamic + squared": {"objective": "squared"},
     "dynamic + unsigned": {"unsigned": True},
     "dynamic + equalization + bias": {"equalize": True, "bias_correction": True},
+    "dynamic + channels + rescaling": {"per_channel": True, "rescale": True},
     "dynamic + learned rounding": {"rounding": "learned"},
-    "channels + squared + unsigned + equalization + bias": {
+    "channels + squared + unsigned + equalization + rescaling + bias": {
         "per_channel": True,
         "objective": "squared",
         "unsigned": True,
         "equalize": True,
+        "rescale": True,
         "bias_correction": True,
     },
 }

@@ -20,6 +20,7 @@ PAPER: Mapping[str, Any] = {
     "objective": "absolute",
     "unsigned": False,
     "equalize": False,
+    "rescale": False,
     "bias_correction": False,
     "rounding": "nearest",
 }
@@ -46,6 +47,7 @@ class QuantConfig:
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution; without
         effect on static precision
     equalize : rewrite the network by powers of two, see `tilewright.quant.equalize`
+    rescale : multiply feature maps so that they fill their formats, see `tilewright.quant.rescale`
     bias_correction : change biases so that every channel's mean result is that of the float network
     rounding : "nearest", or "learned": weights are rounded so that the layer's results come closest
         to the float network's on the calibration images, see `tilewright.quant.reconstruct`
@@ -71,6 +73,7 @@ class QuantConfig:
     objective: str = "squared"
     unsigned: bool = True
     equalize: bool = True
+    rescale: bool = True
     bias_correction: bool = True
     rounding: str = "learned"
     acc_bits: int = 48

@@ -3,8 +3,8 @@
 Channels of small range are multiplied by a power of two, and the next weights divided by it, see
 `tilewright.quant.scales`: "cross-layer equalization", Nagel et al., "Data-Free Quantization", ICCV
 2019, section 4.1.1. That keeps what the network computes (up to float rounding) and costs nothing in
-hardware. The scaled channels of a clipped layer are then clipped at twice the largest value that the
-calibration images gave them, or above, instead of where all channels are.
+hardware. The scaled channels of a clipped layer are then clipped at eight times the largest value that
+the calibration images gave them, or above, instead of where all channels are.
 """
 
 from __future__ import annotations

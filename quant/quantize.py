@@ -16,6 +16,7 @@ from tilewright.quant.config import QuantConfig
 from tilewright.quant.data import prepare
 from tilewright.quant.equalize import channel_ranges, equalize
 from tilewright.quant.fixed import FixedGraph
+from tilewright.quant.rescale import rescale
 from tilewright.quant.resume import Keeper
 from tilewright.quant.search import Progress, Search
 from tilewright.quant.static import search_static
@@ -81,7 +82,10 @@ def quantize(
     head: tuple[Step, ...] = ()
     if config.equalize:
         graph, notes = equalize(graph, channel_ranges(graph, data))
-        head = tuple(_equalized(name, note) for name, note in notes.items())
+        head = tuple(_rewritten(name, note) for name, note in notes.items())
+    if config.rescale:
+        graph, notes = rescale(graph, data, config)
+        head += tuple(_rewritten(name, note) for name, note in notes.items())
     keeper = None if checkpoint is None else Keeper(checkpoint, graph, data, config)
     try:
         result = Search(graph, data, config, progress=progress, keeper=keeper).run()
@@ -94,7 +98,7 @@ def quantize(
     return QuantResult(result.fixed, head + result.log)
 
 
-def _equalized(name: str, note: str) -> Step:
+def _rewritten(name: str, note: str) -> Step:
     return Step(tensor=name, kind="equalized", bits=0, initial=0, candidates=(), frac=0, note=note)
 
 

@@ -180,12 +180,12 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--feature-bits", type=int, help="of feature maps")
     add("--static", action="store_true", default=None, help="one fractional length for all")
     add("--paper", action="store_true", default=None, help="only the two greedy phases of the "
-        "FPGA 2016 paper: --per-tensor --objective absolute --signed --no-equalize --no-bias-correction --rounding nearest")  # fmt: skip
+        "FPGA 2016 paper: --per-tensor --objective absolute --signed --no-equalize --no-rescale --no-bias-correction --rounding nearest")  # fmt: skip
     add("--per-tensor", dest="per_channel", action="store_false", default=None,
         help="one fractional length for a layer's weights, not one an output channel")  # fmt: skip
     add("--signed", dest="unsigned", action="store_false", default=None,
         help="a sign for every feature map, also for those that cannot be negative")  # fmt: skip
-    for name in ("equalize", "bias_correction"):
+    for name in ("equalize", "rescale", "bias_correction"):
         add(f"--no-{name.replace('_', '-')}", dest=name, action="store_false", default=None,
             help=f"do without {name.replace('_', ' ')}")  # fmt: skip
     add("--objective", choices=OBJECTIVES, default=None,

@@ -199,11 +199,11 @@ def quant_config(
     if kinds & {"share", "ternary"}:
         config = dataclasses.replace(config, rounding="nearest")
     if "share" in kinds:
-        config = dataclasses.replace(config, per_channel=False, equalize=False)
+        config = dataclasses.replace(config, per_channel=False, equalize=False, rescale=False)
     if ternary:
         bits = dict.fromkeys(ternary, 2)
         config = dataclasses.replace(
-            config, per_channel=True, equalize=False, layer_weight_bits=bits
+            config, per_channel=True, equalize=False, rescale=False, layer_weight_bits=bits
         )
     return config
 

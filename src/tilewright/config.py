@@ -81,6 +81,7 @@ class QuantSection:
     objective : error by which feature maps' fractional lengths are chosen: "absolute" or "squared"
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution
     equalize : rewrite the network by powers of two, so that it suits fixed point better
+    rescale : multiply feature maps and their channels so that powers of two fit them
     bias_correction : make each channel's mean result that of the float network
     rounding : of weights: "nearest", or "learned" from the calibration images
     images : calibration images used, from the front of the set
@@ -97,6 +98,7 @@ class QuantSection:
     objective: str = _option("squared", choices=OBJECTIVES)
     unsigned: bool = _option(True)
     equalize: bool = _option(True)
+    rescale: bool = _option(True)
     bias_correction: bool = _option(True)
     rounding: str = _option("learned", choices=ROUNDINGS)
     images: int = _option(64, low=1, high=1_000_000)
@@ -117,6 +119,7 @@ class QuantSection:
             objective=self.objective,
             unsigned=self.unsigned,
             equalize=self.equalize,
+            rescale=self.rescale,
             bias_correction=self.bias_correction,
             rounding=self.rounding,
             acc_bits=target.acc_bits,

@@ -145,7 +145,9 @@ def test_no_multiplier_and_shift_is_nearer_to_the_slope(slope):
 def test_maps_that_cannot_be_negative_have_no_sign_and_twice_the_resolution():
     raw = images()
     signed, fixed = (
-        quantize(every_operation(), raw, QuantConfig(unsigned=on, rounding="nearest")).fixed
+        quantize(
+            every_operation(), raw, QuantConfig(unsigned=on, rescale=False, rounding="nearest")
+        ).fixed
         for on in (False, True)
     )
     without = {name for name, form in fixed.formats.items() if not form.signed}

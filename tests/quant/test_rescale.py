@@ -1,0 +1,109 @@
+"""Rescaling changes the units of feature maps and channels, not what the network computes."""
+
+import numpy as np
+import pytest
+
+from tilewright.graph.execute import run_float
+from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Output
+from tilewright.quant.config import QuantConfig
+from tilewright.quant.quantize import quantize
+from tilewright.quant.reference import quantize_inputs, run_fixed
+from tilewright.quant.rescale import rescale
+
+RELU = Activation(kind=ActivationKind.CLIP, lo=0.0)
+RELU6 = Activation(kind=ActivationKind.CLIP, lo=0.0, hi=6.0)
+LEAKY = Activation(kind=ActivationKind.LEAKY, slope=0.1)
+CHANNELS = 8
+
+
+def conv(seed, name, source, *, inputs=CHANNELS, groups=1, gain=1.0, **layer):
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(CHANNELS, inputs // groups, 3, 3))
+    weight *= gain / np.sqrt((weight**2).sum(axis=(1, 2, 3), keepdims=True))
+    parts = Conv(
+        weight=weight.astype(np.float32),
+        bias=rng.normal(0.0, 0.1, CHANNELS).astype(np.float32),
+        pads=(1, 1, 1, 1),
+        groups=groups,
+    )
+    return Layer(name=name, op=Op.CONV, inputs=(source,), conv=parts, **layer)
+
+
+def network(activation, gain=1.0):
+    layers = (
+        conv(0, "stem", "x", inputs=3, activation=activation, gain=gain),
+        conv(1, "depthwise", "stem", groups=CHANNELS, activation=activation),
+        conv(2, "project", "depthwise"),
+        conv(3, "sum", "project", residual="project", activation=RELU),
+        Layer(name="both", op=Op.CONCAT, inputs=("stem", "sum")),
+        conv(4, "last", "both", inputs=2 * CHANNELS),
+    )
+    return Graph(
+        name="n",
+        inputs=(Input(name="x", shape=(3, 8, 8)),),
+        layers=layers,
+        outputs=(Output(name="y", tensor="last", shape=(CHANNELS, 8, 8)),),
+    )
+
+
+def images(seed=1):
+    return {"x": np.random.default_rng(seed).normal(size=(6, 3, 8, 8)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("activation", [RELU, RELU6, LEAKY, Activation()])
+def test_the_outputs_stay_what_they_were_also_for_images_that_were_not_seen(activation):
+    graph = network(activation)
+    changed, notes = rescale(graph, images(), QuantConfig())
+    assert {"stem", "sum", "both"} <= set(notes) and "last" not in notes
+    unseen = {"x": 3.0 * images(seed=2)["x"]}
+    before, after = (run_float(g, unseen, keep=["last"])["last"] for g in (graph, changed))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_at_the_activations_limit_is_scaled_only_with_the_limit():
+    graph = network(RELU6, gain=8.0)
+    changed, _ = rescale(graph, images(), QuantConfig())
+    limit = changed.layer("stem").activation.hi
+    found = run_float(changed, images(), keep=["stem"])["stem"].max(axis=(0, 2, 3))
+    np.testing.assert_allclose(found, limit, rtol=1e-6)
+
+
+@pytest.mark.parametrize("gain", [1.05, 1.25, 1.55])
+def test_maps_that_fill_their_formats_badly_come_closer_to_float(gain):
+    graph, data = network(RELU, gain=gain), images()
+    errors = []
+    for on in (False, True):
+        # Weights so fine that only the maps' rounding counts.
+        fixed = quantize(graph, data, QuantConfig(weight_bits=16, rescale=on)).fixed
+        wanted = run_float(graph, data, keep=["last"])["last"]
+        stored = run_fixed(fixed, quantize_inputs(fixed, data))["last"]
+        errors.append(np.square(fixed.formats["last"].dequantize(stored) - wanted).sum())
+    assert errors[1] < errors[0]
+
+
+def test_weights_that_fill_their_formats_badly_come_closer_to_float():
+    graph, data = network(RELU), images()
+    for layer in graph.layers:
+        if layer.conv is not None:  # Just above a power of two: half of the format stays empty.
+            rows = np.abs(layer.conv.weight).max(axis=(1, 2, 3), keepdims=True)
+            layer.conv.weight[...] *= 1.05 * np.exp2(np.round(np.log2(rows))) / rows
+    errors = []
+    for on in (False, True):
+        config = QuantConfig(weight_bits=4, feature_bits=16, rounding="nearest", rescale=on)
+        fixed = quantize(graph, data, config).fixed
+        wanted = run_float(graph, data, keep=["last"])["last"]
+        stored = run_fixed(fixed, quantize_inputs(fixed, data))["last"]
+        errors.append(np.square(fixed.formats["last"].dequantize(stored) - wanted).sum())
+    assert errors[1] < errors[0]
+
+
+def test_dead_maps_and_channels_stay_as_they_are():
+    graph = network(RELU)
+    for name, channels in (("stem", [2]), ("sum", slice(None))):
+        layer = graph.layer(name).conv
+        assert layer is not None
+        layer.weight[channels] = 0.0
+        layer.bias[channels] = -1e6 if name == "sum" else 0.0
+    changed, _ = rescale(graph, images(), QuantConfig())
+    found = run_float(changed, images(), keep=["stem", "last"])
+    assert not found["stem"][:, 2].any() and np.isfinite(found["last"]).all()
