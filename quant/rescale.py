@@ -93,12 +93,14 @@ def rescale(
         for name in group:
             maps[name] *= factor
             limits[name] = _limit(maps[name])
-            notes[name] = f"multiplied by {factor:.3f}"
+            if factor != 1.0:
+                notes[name] = f"multiplied by {factor:.3f}"
     for group in by_channel:
         factors = _fit_channels(graph, group, maps, limits, config)
         graph = multiply_channels(graph, group, factors)
-        for name in group:
-            notes[name] += f", its channels by {factors.min():.2f} to {factors.max():.2f}"
+        for name in group if (factors != 1.0).any() else ():
+            channels = f"channels by {factors.min():.2f} to {factors.max():.2f}"
+            notes[name] = f"{notes[name]}, {channels}" if name in notes else channels
     return graph, notes
 
 
