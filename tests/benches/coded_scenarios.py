@@ -6,12 +6,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from bus_scenarios import CHANCES
-from buses import Port, transferred
-from feed_scenarios import BUSES, instruction, latency, weights_job
-from streams import Scenario, Sink, Source
+from feed_scenarios import BUSES, instruction, weight_rows, weights_job
+from streams import Scenario
 
-from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, encode
+from tilewright.compiler.isa import Opcode
 from tilewright.compiler.target import Target
 from tilewright.compress.stream import choose_codes, encode_stream, offset_block
 from tilewright.hw.weights import WeightsUnit
@@ -83,43 +81,4 @@ def coded(seed: int) -> Scenario:
         memory += data
         jobs += more
         expected += rows
-    port = Port(
-        dut.transfer,
-        dut.beats,
-        memory,
-        target.bus_bytes,
-        random=random,
-        chance=random.choice(CHANCES),
-        latency=latency(random),
-    )
-    source = Source(dut.i, chance=random.choice(CHANCES), random=random)
-    source.items += jobs if target.unit_queue > 1 else instruction_beats(jobs, target)
-    sink = Sink(dut.o, chance=random.choice(CHANCES), random=random)
-
-    def check() -> None:
-        assert transferred(port.transfers.got) == [(job["address"], job["beats"]) for job in jobs]
-        assert len(sink.got) == len(expected)
-        for row, wanted in zip(sink.got, expected, strict=True):
-            assert row["weights"] == wanted["weights"]
-            assert wanted["offset"] in (None, row["offset"])
-
-    return Scenario(
-        dut=dut,
-        agents=[source, port, sink],
-        done=lambda: len(sink.got) >= len(expected),
-        check=check,
-        limit=40000,
-    )
-
-
-def instruction_beats(jobs: list[dict[str, int]], target: Target) -> list[dict[str, int]]:
-    """Instructions as FETCH gives them to a unit without a queue."""
-    size, items = target.bus_bytes, []
-    for job in jobs:
-        fields = {name: value for name, value in job.items() if name != "opcode"}
-        data = encode(Opcode(job["opcode"]), **fields)
-        items += [
-            {"number": n, "beat": int.from_bytes(data[n * size : (n + 1) * size], "little")}
-            for n in range(INSTRUCTION_BYTES // size)
-        ]
-    return items
+    return weight_rows(random, dut, target, memory, jobs, expected)

@@ -10,7 +10,7 @@ from bus_scenarios import CHANCES
 from buses import Port, transferred
 from streams import Drive, Scenario, Sink, Source, Watch, bits_of
 
-from tilewright.compiler.isa import FIELDS, Opcode
+from tilewright.compiler.isa import FIELDS, INSTRUCTION_BYTES, Opcode, encode
 from tilewright.compiler.layout import memory_lanes
 from tilewright.compiler.target import Target
 from tilewright.hw.load import LoadUnit
@@ -25,6 +25,7 @@ __all__ = [
     "load_job",
     "load_words",
     "packed_load",
+    "weight_rows",
     "weights",
     "weights_job",
     "written_word",
@@ -298,6 +299,18 @@ def weights(seed: int) -> Scenario:
         memory += data
         jobs.append(job)
         expected += rows
+    return weight_rows(random, dut, target, memory, jobs, expected)
+
+
+def weight_rows(
+    random: Random,
+    dut: WeightsUnit,
+    target: Target,
+    memory: bytes,
+    jobs: list[dict[str, int]],
+    expected: list[dict[str, Any]],
+) -> Scenario:
+    """The WEIGHTS unit runs `jobs` on `memory`, with pauses everywhere, and gives `expected`."""
     port = Port(
         dut.transfer,
         dut.beats,
@@ -307,7 +320,8 @@ def weights(seed: int) -> Scenario:
         chance=random.choice(CHANCES),
         latency=latency(random),
     )
-    source = Source(dut.i, list(jobs), chance=random.choice(CHANCES), random=random)
+    source = Source(dut.i, chance=random.choice(CHANCES), random=random)
+    source.items += jobs if target.unit_queue > 1 else instruction_beats(jobs, target)
     sink = Sink(dut.o, chance=random.choice(CHANCES), random=random)
 
     def check() -> None:
@@ -324,3 +338,16 @@ def weights(seed: int) -> Scenario:
         check=check,
         limit=40000,
     )
+
+
+def instruction_beats(jobs: list[dict[str, int]], target: Target) -> list[dict[str, int]]:
+    """Instructions as FETCH gives them to a unit without a queue."""
+    size, items = target.bus_bytes, []
+    for job in jobs:
+        fields = {name: value for name, value in job.items() if name != "opcode"}
+        data = encode(Opcode(job["opcode"]), **fields)
+        items += [
+            {"number": n, "beat": int.from_bytes(data[n * size : (n + 1) * size], "little")}
+            for n in range(INSTRUCTION_BYTES // size)
+        ]
+    return items
