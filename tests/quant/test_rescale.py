@@ -1,5 +1,7 @@
 """Rescaling changes the units of feature maps and channels, not what the network computes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from float_networks import output_error
@@ -83,10 +85,9 @@ def test_weights_that_fill_their_formats_badly_come_closer_to_float():
         if layer.conv is not None:  # Just above a power of two: half of the format stays empty.
             rows = np.abs(layer.conv.weight).max(axis=(1, 2, 3), keepdims=True)
             layer.conv.weight[...] *= 1.05 * np.exp2(np.round(np.log2(rows))) / rows
-    bits = {"weight_bits": 4, "feature_bits": 16}
+    config = QuantConfig(weight_bits=4, feature_bits=16, rounding="nearest")
     without, rescaled = (
-        output_error(graph, data, QuantConfig(**bits, rounding="nearest", rescale=on))
-        for on in (False, True)
+        output_error(graph, data, replace(config, rescale=on)) for on in (False, True)
     )
     assert rescaled < without
 
