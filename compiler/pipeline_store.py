@@ -66,7 +66,7 @@ class StoreModel:
                 yield from self._stamp(f)
             else:
                 yield max(self._run.writer.last_response + 1, kernel.now)
-                self.finished = kernel.now - 1
+                self.finished = kernel.now  # Control hears of it through a register
             yield from self._inner.drop()
 
     def _stamp(self, f: Fields) -> Process:
@@ -75,7 +75,13 @@ class StoreModel:
         now = self._run.kernel.now
         self.ends.append(now - 1)
         beats = -(-STAMP_BYTES // self._run.target.bus_bytes)
-        yield self._run.writer.write(f["address"], [now + 5] * beats, now + 5) + 1
+        gone = self._run.writer.write(f["address"], [now + 5] * beats, now + 6)
+        if (
+            self._run.target.bursts
+        ):  # two beats wait in the writer, of whose address the unit is rid
+            yield max(now + beats + 1, gone if beats > 2 else 0)
+        else:
+            yield gone + 1
 
     def _drain(self, f: Fields) -> Process:
         """Read the accumulators and write the rows, whichever takes longer."""

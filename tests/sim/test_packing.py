@@ -54,8 +54,7 @@ def test_packed_layers_take_the_predicted_cycles(builds, tmp_path):
     results = simulate_jobs(builds(FOUR), jobs, work_dir=tmp_path)
     timing = MemoryTiming(latency=LATENCY, write_latency=LATENCY)
     for job, (run,) in zip(jobs, results, strict=True):
-        predicted = predict(job.program, timing).cycles
-        assert abs(predicted - run.cycles) <= max(0.01 * run.cycles, 16)
+        assert predict(job.program, timing).cycles == run.cycles
 
 
 def test_packing_saves_cycles_of_a_layer_that_the_array_bounds(builds, tmp_path):
