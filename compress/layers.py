@@ -12,7 +12,15 @@ from torch.nn.utils import prune
 
 from tilewright.errors import TilewrightError
 
-__all__ = ["Layer", "fix_zeros", "fold_batch_norm", "set_masks", "sparsity", "weight_layers"]
+__all__ = [
+    "Layer",
+    "fix_zeros",
+    "fold_batch_norm",
+    "normalized",
+    "set_masks",
+    "sparsity",
+    "weight_layers",
+]
 
 Layer = Any
 """An nn.Conv2d or nn.Linear: PyTorch has no types here."""
@@ -75,13 +83,27 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     Only those within an `nn.Sequential` right behind a convolution can be found; the others stay.
     """
     model.eval()
-    for part in model.modules():
-        if not isinstance(part, nn.Sequential):
-            continue
-        names = list(part._modules)
-        for first, second in itertools.pairwise(names):
-            conv, norm = part._modules[first], part._modules[second]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                fused = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
-                part._modules[first], part._modules[second] = fused, nn.Identity()
+    for part, first, second in _pairs(model):
+        conv, norm = part._modules[first], part._modules[second]
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        part._modules[first] = nn.utils.fusion.fuse_conv_bn_eval(conv, norm)
+        part._modules[second] = nn.Identity()
     return model
+
+
+def normalized(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
+    """The BatchNorm right behind a convolution in an `nn.Sequential`, by the convolution's name."""
+    behind = {part._modules[first]: part._modules[second] for part, first, second in _pairs(model)}
+    return {name: behind[layer] for name, layer in weight_layers(model).items() if layer in behind}
+
+
+def _pairs(model: nn.Module) -> list[tuple[nn.Sequential, str, str]]:
+    """Each `nn.Sequential` with the names of a convolution and the BatchNorm right behind it."""
+    found = []
+    for part in model.modules():
+        if isinstance(part, nn.Sequential):
+            for first, second in itertools.pairwise(part._modules):
+                conv, norm = part._modules[first], part._modules[second]
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    found.append((part, first, second))
+    return found

@@ -41,6 +41,7 @@ class Setup:
     ----------
     train : batches of (inputs, labels), again for each epoch
     test : likewise, to measure accuracy on
+    tune : likewise, to choose on how much each layer is pruned; neither of `train` nor of `test`
     images : calibration images, as the module takes them
     arrays : gives a module's convolutions that may lose vectors, by name
     cycles : gives the cycles of a module's layers on the hardware
@@ -50,6 +51,7 @@ class Setup:
 
     train: Iterable[Any]
     test: Iterable[Any]
+    tune: Iterable[Any]
     images: torch.Tensor
     arrays: Callable[[nn.Module], Mapping[str, Array]]
     cycles: Callable[[nn.Module], Cycles]
@@ -149,7 +151,7 @@ class _Work:
 
     def prune(self, step: Step) -> Mapping[str, Any]:
         """Prune single weights in rounds, and retrain after each."""
-        scans = magnitude.scan(self.model, self._accuracy)
+        scans = magnitude.scan(self.model, lambda: accuracy(self.model, self.setup.tune))
         keep = 1.0 - step.value
         magnitude.prune_in_rounds(
             self.model, scans, keep, self.setup.rounds, lambda n: self._train(f" round {n}")
@@ -176,9 +178,6 @@ class _Work:
 
     def ternary(self, step: Step) -> Mapping[str, Any]:
         """Train ternary weights."""
-        if step.option == "shift":
-            # BatchNorm would scale the channels anew.
-            self.model = fold_batch_norm(self.model)
         names = ternary.ternarize(self.model, method=step.option)
         self._train()
         scales = ternary.fix_ternary(self.model)

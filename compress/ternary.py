@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from tilewright.compress.layers import weight_layers
+from tilewright.compress.shift_norm import fix_shift_norms, shift_norms
 from tilewright.compress.steps import TERNARY
 from tilewright.errors import TilewrightError
 
@@ -139,6 +140,9 @@ def ternarize(
 ) -> tuple[str, ...]:
     """Make layers' weights ternary, to be trained so; `fix_ternary` ends that.
 
+    BatchNorm right behind them gets scales that are powers of two, so that folding it leaves three
+    integers a layer.
+
     Parameters
     ----------
     model : a trained module, changed in place
@@ -169,6 +173,9 @@ def ternarize(
             raise TilewrightError(
                 f"Layer {name!r}: all of its weights are zero, so they have no scale; leave it out"
             )
+    shift_norms(model, chosen)
+    for name in chosen:
+        weight = layers[name].weight.detach()
         part: nn.Module
         if method == "shift":
             part = _Shift(weight)
@@ -186,4 +193,5 @@ def fix_ternary(model: nn.Module) -> Mapping[str, Scales]:
             item = layer.parametrizations.weight
             found[name] = item[0].scales(item.original.detach())
             parametrize.remove_parametrizations(layer, "weight")
+    fix_shift_norms(model)
     return found

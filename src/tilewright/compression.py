@@ -187,8 +187,9 @@ def quant_config(
 ) -> QuantConfig:
     """How to quantize a compressed network without undoing it.
 
-    Zeros stay zeros anyway. One fractional length a layer and rounding to nearest keep a codebook;
-    ternary weights with powers of two as scales take 2 bits.
+    Zeros stay zeros anyway. One fractional length a layer and rounding to nearest keep a codebook.
+    Ternary layers keep their integers if each channel has a fractional length of its own; those with
+    powers of two as scales take 2 bits.
 
     Parameters
     ----------
@@ -197,14 +198,16 @@ def quant_config(
     """
     kinds = {step.kind for step in steps}
     if kinds & {"share", "ternary"}:
-        config = dataclasses.replace(config, rounding="nearest")
-    if "share" in kinds:
-        config = dataclasses.replace(config, per_channel=False, equalize=False, rescale=False)
+        config = dataclasses.replace(
+            config,
+            rounding="nearest",
+            per_channel="share" not in kinds,
+            equalize=False,
+            rescale=False,
+        )
     if ternary:
         bits = dict.fromkeys(ternary, 2)
-        config = dataclasses.replace(
-            config, per_channel=True, equalize=False, rescale=False, layer_weight_bits=bits
-        )
+        config = dataclasses.replace(config, per_channel=True, layer_weight_bits=bits)
     return config
 
 
