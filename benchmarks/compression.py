@@ -8,32 +8,40 @@ Deep Compression's tables. Rows of networks that are not measured in this run st
     python benchmarks/compression.py --mnist DIR --fashion DIR --work DIR [NETWORK ...]
 
 `--work` keeps every trained state; what is there is not trained again. `accuracy` is
-that of the 8-bit fixed-point network on the 10,000 test images, `float_accuracy` that of the
-original float one. `ratio` is against the dense network's 8-bit stream, `ratio_float32` against
-4 bytes a parameter, biases included, as the papers count. The RTL has no decoder for compressed
-streams: cycles and DRAM bytes are those of the plain stream that holds the same weights.
+that of the fixed-point network on the 10,000 test images, `float_accuracy` that of the original
+float one, `compressed_float_accuracy` that of the compressed one before it is quantized. Methods that
+give compressed streams run on the target with a decoder of `decoder_lanes` lanes, the others on the
+target without (0). `stream_bytes` are all that WEIGHTS instructions read, each address once: streams, blocks,
+padding and checksums. `ratio` is against the dense network's 8-bit streams, `ratio_float32` against
+4 bytes a parameter, biases included, as the papers count. `dram_bytes` is all that moved, features
+and programs too.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from compression_data import DataSet, data_of
 from compression_networks import NETWORKS
-from compression_training import METHODS, Trained, data_of, state_of
+from compression_training import METHODS, Method, Trained, state_of
 from measuring import RESULTS
 
 from tilewright import api
 from tilewright.boards import get_target
-from tilewright.compress.coded_layer import Encoded
+from tilewright.compiler.isa import PARAM_BYTES, Opcode
+from tilewright.compiler.listing import instructions
+from tilewright.compiler.program import Program
+from tilewright.compiler.target import Target
 from tilewright.compression import compile_for_streams, encode_program, quant_config
 from tilewright.graph.ir import Op
 from tilewright.outputs import to_json
@@ -43,10 +51,10 @@ from tilewright.quant.emulate import run_emulated
 from tilewright.quant.fixed import FixedGraph
 from tilewright.simulation import Compiled, Simulation, simulate
 
-__all__ = ["PATH", "accuracy_of", "main", "save"]
+__all__ = ["PATH", "accuracy_of", "main", "save", "stored", "weight_bytes"]
 
 PATH, LAYERS = RESULTS / "compression.json", RESULTS / "compression_layers.json"
-CALIBRATION = 64
+CALIBRATION, LANES = 64, 4
 
 Row = dict[str, Any]
 
@@ -58,7 +66,11 @@ class Measured:
     fixed: FixedGraph
     right: float
     run: Simulation
-    encoded: dict[str, tuple[Encoded | None, int]]
+
+    @property
+    def program(self) -> Program:
+        """What ran."""
+        return self.run.compiled.program
 
     @property
     def cycles(self) -> int:
@@ -69,40 +81,49 @@ class Measured:
     def conv_cycles(self) -> int:
         """Of the layers that are convolutions and not fully connected."""
         total = before = 0
-        for region, (end, _) in zip(
-            self.run.compiled.program.regions, self.run.runs[0].stamps, strict=True
-        ):
+        for region, (end, _) in zip(self.program.regions, self.run.runs[0].stamps, strict=True):
             conv = self.fixed.layer(region.name).layer.conv
             total += end - before if conv is not None and not conv.linear else 0
             before = end
         return total
 
-    @property
-    def plain_bytes(self) -> int:
-        """Of all weight streams."""
-        return sum(plain for _, plain in self.encoded.values())
 
-    @property
-    def stream_bytes(self) -> int:
-        """Of all weight streams, compressed where that is possible and makes them smaller."""
-        return sum(
-            plain if coded is None else coded.size() for coded, plain in self.encoded.values()
-        )
-
-
-def measure(name: str, found: Trained, images: np.ndarray, test: Any, target_name: str) -> Measured:
-    """Quantize, test, compile, simulate one image, and code the weights."""
-    target = get_target(target_name)
+def measure(name: str, found: Trained, data: DataSet, target: Target) -> Measured:
+    """Quantize, test, compile, simulate one image."""
     module = found.model.eval().to(memory_format=torch.contiguous_format)
     graph = api.load(module, np.zeros((1, 1, 28, 28)), name=name, scale=[1 / 255])
     config = quant_config(QuantConfig(), found.steps, found.shifts(graph))
-    fixed = api.quantize(graph, images[:CALIBRATION], config=config).fixed
+    fixed = api.quantize(graph, data.calibration[:CALIBRATION], config=config).fixed
     program = compile_for_streams(fixed, found.steps, target, keep=True)
     compiled = Compiled(fixed=fixed, program=program)
+    images, labels = data.test_arrays
     with tempfile.TemporaryDirectory() as folder:
-        run = simulate(compiled, test[0][:1], work_dir=folder)
-    encoded = encode_program(compiled.program, lanes=4, huffman=found.huffman)
-    return Measured(fixed=fixed, right=accuracy_of(fixed, *test), run=run, encoded=encoded)
+        run = simulate(compiled, images[:1], work_dir=folder)
+    return Measured(fixed=fixed, right=accuracy_of(fixed, images, labels), run=run)
+
+
+def weight_bytes(program: Program) -> int:
+    """Bytes of all weight streams and their blocks, as the hardware reads them."""
+    sizes = {
+        fields["address"]: fields["beats"] * program.target.bus_bytes
+        for opcode, fields in instructions(program)
+        if opcode == Opcode.WEIGHTS.name
+    }
+    return sum(sizes.values())
+
+
+def stored(program: Program, parameters: int) -> Row:
+    """Bytes of weight streams and their blocks, and of parameter records (biases, shifts)."""
+    code = instructions(program)
+    records = {fields["params"] for opcode, fields in code if opcode == Opcode.STORE.name}
+    streams = weight_bytes(program)
+    size = streams + len(records) * program.target.cols * PARAM_BYTES
+    return {
+        "stream_bytes": streams,
+        "ratio": round(4 * parameters / streams, 2),
+        "bytes_with_records": size,
+        "ratio_with_records": round(4 * parameters / size, 2),
+    }
 
 
 def accuracy_of(fixed: FixedGraph, images: np.ndarray, labels: np.ndarray) -> float:
@@ -122,40 +143,41 @@ def accuracy_of(fixed: FixedGraph, images: np.ndarray, labels: np.ndarray) -> fl
 
 
 def row_of(
-    name: str, method: str, target: str, found: Trained, now: Measured, dense: Measured, base: float
+    name: str, method: str, found: Trained, now: Measured, dense: Measured, base: float
 ) -> Row:
     """A row of the results."""
-    coded = method != "dense" and any(
-        word in method for word in ("prune", "share", "huffman", "ternary")
-    )
-    size = now.stream_bytes if coded else now.plain_bytes
+    target, size = now.program.target, weight_bytes(now.program)
     total = sum(p.numel() for p in NETWORKS[name]().parameters())
     counters = now.run.runs[0].counters
     beats = counters["READ_BEATS"] + counters["WRITE_BEATS"]
     return {
         "network": name,
         "method": method,
-        "target": target,
+        "target": target.name,
+        "decoder_lanes": target.decoder_lanes,
         "accuracy": round(now.right, 5),
         "float_accuracy": round(base, 5),
         "compressed_float_accuracy": round(found.accuracy, 5),
         "parameters": sum(int((p != 0).sum()) for p in found.model.parameters()),
         "stream_bytes": size,
-        "ratio": round(dense.plain_bytes / size, 2),
+        "ratio": round(weight_bytes(dense.program) / size, 2),
         "ratio_float32": round(4 * total / size, 2),
         "rtl_cycles": now.cycles,
         "dense_cycles": dense.cycles,
         "conv_cycles": now.conv_cycles,
         "dense_conv_cycles": dense.conv_cycles,
-        "dram_bytes": beats * get_target(target).bus_bytes,
+        "dram_bytes": beats * target.bus_bytes,
         "mismatches": sum(m.count for image in now.run.mismatches for m in image),
     }
 
 
-def layer_rows(name: str, method: str, now: Measured) -> list[Row]:
+def layer_rows(name: str, method: str, found: Trained, now: Measured) -> list[Row]:
     """The columns of Deep Compression's tables 2 and 3 for each layer."""
-    rows = []
-    for layer, (coded, plain) in now.encoded.items():
+    rows, target = [], now.program.target
+    plain_target = dataclasses.replace(target, decoder_lanes=0)
+    plain_program = compile_for_streams(now.fixed, found.steps, plain_target)
+    encoded = encode_program(plain_program, lanes=target.decoder_lanes, huffman=True)
+    for layer, (coded, plain) in encoded.items():
         weight = now.fixed.layer(layer).weight
         if coded is None or weight is None or now.fixed.layer(layer).layer.op is not Op.CONV:
             continue
@@ -200,24 +222,35 @@ def main() -> int:
     torch.set_num_threads(1)
     bad = 0
     for name in options.networks:
-        data = data_of(name, options.fashion if name.startswith("fashion") else options.mnist)
-        dense: Measured | None = None
-        for method in METHODS[name]:
-            if options.only and method not in (*options.only, "dense"):
-                continue
-            found = state_of(name, method, data, options.work)
-            now = measure(name, found, data.calibration, data.test_arrays, options.target)
-            if method == "dense":
-                dense, base = now, found.accuracy
-            assert dense is not None
-            row = row_of(name, method, options.target, found, now, dense, base)
-            print(json.dumps(row), flush=True)
-            bad += row["mismatches"]
-            save(PATH, [row], lambda r: (r["network"], r["method"], r["target"]))
-            layers = layer_rows(name, method, now)
-            if layers:
-                save(LAYERS, layers, lambda r: (r["network"], r["method"], r["layer"]))
+        data = data_of(options.fashion if name.startswith("fashion") else options.mnist)
+        methods = {
+            method: chosen
+            for method, chosen in METHODS[name].items()
+            if not options.only or method in (*options.only, "dense")
+        }
+        bad += network(name, methods, data, options.work, get_target(options.target))
     return int(bad > 0)
+
+
+def network(
+    name: str, methods: Mapping[str, Method], data: DataSet, work: Path, target: Target
+) -> int:
+    """Measure a network, the dense one first; the values in which RTL and reference differ."""
+    bad, dense, base = 0, None, 0.0
+    for method, chosen in methods.items():
+        found = state_of(name, method, data, work)
+        lanes = LANES if chosen.decoder else 0
+        now = measure(name, found, data, dataclasses.replace(target, decoder_lanes=lanes))
+        if dense is None:
+            dense, base = now, found.accuracy
+        row = row_of(name, method, found, now, dense, base)
+        print(json.dumps(row), flush=True)
+        bad += row["mismatches"]
+        save(PATH, [row], lambda r: (r["network"], r["method"], r["target"]))
+        if lanes:
+            layers = layer_rows(name, method, found, now)
+            save(LAYERS, layers, lambda r: (r["network"], r["method"], r["layer"]))
+    return bad
 
 
 if __name__ == "__main__":

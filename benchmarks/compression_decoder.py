@@ -1,14 +1,15 @@
 """What the decoder of compressed weights gives fully connected layers: cycles measured in RTL.
 
-LeNet-5's two, pruned, with 32 shared weights and Huffman codes (the states are given: a PyTorch
-state of the float network, and one of the same network when all that is done), and one of the size of VGG-16's fc6
-(25088 inputs; as many of its 4096 outputs as asked for) with 4 % of random weights kept, in 32
-values. Each is compared with the dense layer of 8-bit weights on the same array and memory, without
+LeNet-5's two, pruned, with 32 shared weights and Huffman codes (benchmarks/compression_lenet5.py), and
+one of the size of VGG-16's fc6 (25088 inputs; as many of its 4096 outputs as asked for) with 4 % of
+random weights kept, in 32 values. Each is compared with the dense layer of 8-bit weights on the same array and memory, without
 decoder. `binds` is the largest of what the layer takes at least: rows in the array, beats of the
 bus, or symbols in the slowest lane. `networks` has the bytes that the hardware reads of LeNet-5's
 parameters, by lanes, against 4 bytes each.
 
-    python benchmarks/compression_decoder.py --dense FILE.pt --coded FILE.pt --mnist DIR --outputs N
+    python benchmarks/compression_decoder.py --mnist DIR --work DIR --outputs N
+
+`--work` keeps LeNet-5's trained states, as for benchmarks/compression.py.
 
 Writes results/compression_decoder.json, and LeNet-5's row of results/compression.json.
 """
@@ -25,21 +26,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from compression import PATH, accuracy_of
+from compression import PATH, accuracy_of, stored
 from compression import save as save_rows
-from compression_networks import NETWORKS, one_layer
+from compression_data import data_of
+from compression_networks import one_layer
+from compression_training import state_of
 from measuring import save
 
 from tilewright import api
 from tilewright.compiler.bounds import layer_traffic
 from tilewright.compiler.cycles import MemoryTiming, predict
 from tilewright.compiler.decoding import decoding_progress
-from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES, Opcode, decode
-from tilewright.compiler.listing import instructions
+from tilewright.compiler.isa import INSTRUCTION_BYTES, Opcode, decode
 from tilewright.compiler.program import Program
 from tilewright.compiler.target import Target
 from tilewright.compress.steps import Step, parse_steps
-from tilewright.compress.train import accuracy
 from tilewright.compression import compile_for_streams, quant_config
 from tilewright.delivery import hardware_text
 from tilewright.quant.config import QuantConfig
@@ -50,9 +51,6 @@ from tilewright.sim.network import compare_run, simulate
 from tilewright.sim.results import RunResult
 from tilewright.sim.runner import build_simulation
 from tilewright.simulation import cache_folder
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import fashion
 
 LATENCY = 50
 TARGET = Target(
@@ -135,24 +133,23 @@ def compare(name: str, layer: str, kept: float, dense: Row, coded: Row, mismatch
     }
 
 
-def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], list[Row]]:
+def lenet(work: Path, mnist: Path) -> tuple[list[Row], list[Row]]:
     """Rows of LeNet-5's layers, and of all of it."""
-    images, labels = fashion.read_images(mnist, "t10k")
-    calibration, _ = fashion.read_images(mnist, "train")
+    data = data_of(mnist)
+    images, labels = data.test_arrays
     found, accuracies, floats = [], [], []
-    for file, steps, lanes in ((dense_file, (), 0), (coded_file, STEPS, TARGET.decoder_lanes)):
-        module = NETWORKS["lenet-5"]().eval()
-        module.load_state_dict(torch.load(file))
-        module = module.to(memory_format=torch.contiguous_format)
+    for method, lanes in (("dense", 0), ("prune + share + huffman", TARGET.decoder_lanes)):
+        trained = state_of("lenet-5", method, data, work)
+        module, steps = trained.model.to(memory_format=torch.contiguous_format), trained.steps
         graph = api.load(module, np.zeros((1, 1, 28, 28)), name="lenet-5", scale=[1 / 255])
         config = quant_config(QuantConfig(), steps, ())
-        fixed = api.quantize(graph, calibration[:CALIBRATION], config=config).fixed
+        fixed = api.quantize(graph, data.calibration[:CALIBRATION], config=config).fixed
         accuracies.append(round(accuracy_of(fixed, images, labels), 5))
         program = program_of(fixed, steps, lanes)
         inputs = {fixed.graph.inputs[0].name: api_input(fixed, images[0])}
         result, bad = run(fixed, program, inputs)
         found.append((layers(program, result), bad, result))
-        floats.append(round(accuracy(module, batches(images, labels)), 5))
+        floats.append(round(trained.accuracy, 5))
     (dense, bad, slow), (coded, worse, fast) = found
     rows = []
     for layer in fixed.layers:
@@ -196,34 +193,10 @@ def lenet(dense_file: Path, coded_file: Path, mnist: Path) -> tuple[list[Row], l
     ]
 
 
-def batches(images: np.ndarray, labels: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Images in 0..1, and labels."""
-    x = torch.from_numpy(images.astype(np.float32) / 255)
-    return list(zip(x.split(500), torch.from_numpy(labels).split(500), strict=True))
-
-
 def program_of(fixed: FixedGraph, steps: tuple[Step, ...], lanes: int) -> Program:
     """The program for an accelerator with so many lanes."""
     target = dataclasses.replace(TARGET, decoder_lanes=lanes)
     return compile_for_streams(fixed, steps, target, keep=True)
-
-
-def stored(program: Program, parameters: int) -> Row:
-    """Bytes of weight streams and their blocks, and of parameter records (biases, shifts)."""
-    weights, records = dict[int, int](), set[int]()
-    for opcode, fields in instructions(program):
-        if opcode == Opcode.WEIGHTS.name:
-            weights[fields["address"]] = fields["beats"] * program.target.bus_bytes
-        elif opcode == Opcode.STORE.name:
-            records.add(fields["params"])
-    streams = sum(weights.values())
-    size = streams + len(records) * program.target.cols * PARAM_BYTES
-    return {
-        "stream_bytes": streams,
-        "ratio": round(4 * parameters / streams, 2),
-        "bytes_with_records": size,
-        "ratio_with_records": round(4 * parameters / size, 2),
-    }
 
 
 def api_input(fixed: FixedGraph, image: np.ndarray) -> np.ndarray:
@@ -260,13 +233,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dense", type=Path, required=True, help="LeNet-5's state")
-    parser.add_argument("--coded", type=Path, required=True, help="the same, pruned and shared")
     parser.add_argument("--mnist", type=Path, required=True, help="folder of idx files")
+    parser.add_argument("--work", type=Path, required=True, help="keeps what has been trained")
     parser.add_argument("--outputs", type=int, default=512, help="of fc6")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows, networks = lenet(options.dense, options.coded, options.mnist)
+    rows, networks = lenet(options.work, options.mnist)
     for row in (*rows, *networks):
         print(json.dumps(row), flush=True)
     rows.append(fc6(options.outputs))

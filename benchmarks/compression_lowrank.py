@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compression_training import data_of, state_of
+from compression_data import data_of
+from compression_training import state_of
 from measuring import save
 
 from tilewright.boards import get_target
@@ -41,7 +42,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="keeps what has been trained")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = data_of("fashion-vgg", options.fashion)
+    data = data_of(options.fashion)
     images, test = data.tensors("train")[0][:IMAGES], data.test()
     dense = state_of("fashion-vgg", "dense", data, options.work)
     model = fold_batch_norm(dense.model)

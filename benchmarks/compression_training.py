@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
+from compression_data import Batches, DataSet, read_state, write_state
+from compression_lenet5 import lenet_5
 from compression_networks import NETWORKS
 from torch import nn
 
@@ -23,40 +21,64 @@ from tilewright.compression import layer_cycles, vector_arrays
 from tilewright.graph.ir import Graph
 from tilewright.shrinking import ternary_layers
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import fashion
+__all__ = ["METHODS", "Method", "Trained", "state_of"]
 
-__all__ = ["METHODS", "DataSet", "Trained", "data_of", "state_of"]
 
-METHODS: dict[str, dict[str, tuple[str, ...]]] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What is done to a network.
+
+    Attributes
+    ----------
+    steps : of `tilewright.compress.steps`
+    epochs : of each retraining; the recipe's if None
+    decoder : whether the accelerator has a decoder of compressed weights
+    """
+
+    steps: tuple[str, ...] = ()
+    epochs: int | None = None
+    decoder: bool = False
+
+
+_CODED = ("prune 0.92", "share 32", "huffman")
+METHODS: dict[str, dict[str, Method]] = {
     "lenet-300-100": {
-        "dense": (),
-        "prune": ("prune 0.92",),
-        "prune + share": ("prune 0.92", "share 32"),
-        "prune + share + huffman": ("prune 0.92", "share 32", "huffman"),
+        "dense": Method(),
+        "prune + share + huffman": Method(steps=_CODED, decoder=True),
     },
     "lenet-5": {
-        "dense": (),
-        "prune": ("prune 0.92",),
-        "prune + share": ("prune 0.92", "share 32"),
-        "prune + share + huffman": ("prune 0.92", "share 32", "huffman"),
+        "dense": Method(),
+        "prune + share + huffman": Method(steps=_CODED, decoder=True),
     },
     "fashion-vgg": {
-        "dense": (),
-        "vectors 50 %": ("vectors 0.5",),
-        "vectors 75 %": ("vectors 0.75",),
-        "low rank 2x": ("low-rank 2x",),
-        "low rank 3x": ("low-rank 3x",),
-        "vectors 75 % + share + huffman": ("vectors 0.75", "share 32", "huffman"),
+        "dense": Method(),
+        "prune + share + huffman": Method(
+            steps=("prune 0.8", "share 32", "huffman"), epochs=1, decoder=True
+        ),
+        "vectors 50 %": Method(steps=("vectors 0.5",), epochs=0),
+        "vectors 75 %": Method(steps=("vectors 0.75",), epochs=0),
+        "vectors 50 % + share + huffman": Method(
+            steps=("vectors 0.5", "share 32", "huffman"), epochs=1, decoder=True
+        ),
+        "vectors 75 % + share + huffman": Method(
+            steps=("vectors 0.75", "share 32", "huffman"), epochs=1, decoder=True
+        ),
+        "low rank 2x": Method(steps=("low-rank 2x",)),
+        "low rank 3x": Method(steps=("low-rank 3x",)),
+        "low rank 2x + share + huffman": Method(
+            steps=("low-rank 2x", "share 32", "huffman"), decoder=True
+        ),
+        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), epochs=3, decoder=True),
+        "ternary, shifts": Method(steps=("ternary shift",), epochs=3),
     },
     "fashion-resnet": {
-        "dense": (),
-        "twn": ("ternary twn",),
-        "ternary": ("ternary ttq",),
-        "ternary shift": ("ternary shift",),
+        "dense": Method(),
+        "ternary, one scale (TWN)": Method(steps=("ternary twn", "huffman"), decoder=True),
+        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), decoder=True),
+        "ternary, shifts": Method(steps=("ternary shift",)),
     },
 }
-"""Methods of each network, by name, as steps."""
+"""Methods of each network, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,56 +94,16 @@ class Recipe:
     """Images of an epoch of retraining."""
 
 
+HELD_OUT = 2_000
+"""Training images that pruning chooses on."""
+
 RECIPES = {
     "lenet-300-100": Recipe(float_epochs=10, float_rate=2e-3, epochs=5, rate=1e-3),
-    "lenet-5": Recipe(float_epochs=5, float_rate=2e-3, epochs=3, rate=1e-3, rounds=3),
-    "fashion-vgg": Recipe(float_epochs=5, float_rate=8e-3, epochs=0, rate=2e-3),
-    "fashion-resnet": Recipe(float_epochs=6, float_rate=8e-3, epochs=6, rate=2e-3),
+    "fashion-vgg": Recipe(
+        float_epochs=5, float_rate=8e-3, epochs=3, rate=2e-3, rounds=2, images=30_000
+    ),
+    "fashion-resnet": Recipe(float_epochs=6, float_rate=4e-3, epochs=4, rate=2e-3),
 }
-
-
-class Batches:
-    """Images and labels in random order; mirrored and shifted by chance if `augment`."""
-
-    def __init__(
-        self, images: torch.Tensor, labels: torch.Tensor, size: int, count: int, augment: bool
-    ) -> None:
-        self.images, self.labels, self.size = images, labels, size
-        self.count, self.augment = min(count, len(images)), augment
-
-    def __len__(self) -> int:
-        return max(-(-self.count // self.size), 0)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in torch.randperm(len(self.images))[: self.count].split(self.size):
-            x = self.images[batch]
-            if self.augment:
-                x = x.flip(3) if torch.rand(()) < 0.5 else x
-                x = torch.roll(x, torch.randint(-1, 2, (2,)).tolist(), (2, 3))
-            yield x.contiguous(memory_format=torch.channels_last), self.labels[batch]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DataSet:
-    """Training and test images: uint8 [N, 1, 28, 28] and labels."""
-
-    train_arrays: tuple[Any, Any]
-    test_arrays: tuple[Any, Any]
-
-    @property
-    def calibration(self) -> Any:
-        """Training images."""
-        return self.train_arrays[0]
-
-    def tensors(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images in 0..1 and labels of "train" or "test"."""
-        images, labels = self.train_arrays if part == "train" else self.test_arrays
-        return torch.from_numpy(images.astype(np.float32) / 255), torch.from_numpy(labels)
-
-    def test(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The test set in batches."""
-        images, labels = self.tensors("test")
-        return list(zip(images.split(500), labels.split(500), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,34 +125,32 @@ class Trained:
         return ternary_layers(graph) if shift else ()
 
 
-def data_of(name: str, folder: Path) -> DataSet:
-    """The network's data set."""
-    train_set, test_set = (fashion.read_images(folder, part) for part in ("train", "t10k"))
-    return DataSet(train_arrays=train_set, test_arrays=test_set)
-
-
 def state_of(name: str, method: str, data: DataSet, work: Path) -> Trained:
     """The network after a method: as kept in `work`, or trained now and kept there."""
     work.mkdir(parents=True, exist_ok=True)
-    steps = parse_steps(METHODS[name][method])
-    kept = work / f"{name}-{_file_name(METHODS[name][method])}.npz"
+    chosen = METHODS[name][method]
+    steps = parse_steps(chosen.steps)
+    kept = work / f"{name}-{_file_name(chosen)}.npz"
+    if name == "lenet-5":
+        model = lenet_5(data.tensors("train"), kept if steps else None, work, progress=_show)
+        return Trained(model=model, accuracy=accuracy(model, data.test()), steps=steps)
     model = _dense(name, data, work)
-    folds = any(step.kind in ("low-rank", "share") or step.option == "shift" for step in steps)
     if kept.is_file():
-        model = fold_batch_norm(model) if folds else model
-        with np.load(kept, allow_pickle=False) as arrays:
-            model.load_state_dict({key: torch.from_numpy(arrays[key]) for key in arrays.files})
+        model = fold_batch_norm(model) if any(s.kind == "share" for s in steps) else model
+        read_state(model, kept)
     elif steps:
-        model = _compressed(name, model, steps, data, work)
+        model = _compressed(name, model, chosen, data, work)
         if not any(step.kind == "low-rank" for step in steps):
-            state = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-            np.savez(kept, allow_pickle=False, **state)
+            # Factorized layers are made anew; their training goes on from its last checkpoint.
+            write_state(model, kept)
     return Trained(model=model.eval(), accuracy=accuracy(model, data.test()), steps=steps)
 
 
-def _file_name(steps: tuple[str, ...]) -> str:
-    """Steps that shape the weights; `huffman` codes them only."""
-    return "-".join(step.replace(" ", "-") for step in steps if step != "huffman") or "dense"
+def _file_name(method: Method) -> str:
+    """Steps that shape the weights (`huffman` codes them only), and epochs unless the recipe's."""
+    steps = [step.replace(" ", "-") for step in method.steps if step != "huffman"]
+    epochs = [f"{method.epochs}-epochs"] if method.epochs else []
+    return "-".join([*steps, *epochs]) or "dense"
 
 
 def _dense(name: str, data: DataSet, work: Path) -> nn.Module:
@@ -179,8 +159,7 @@ def _dense(name: str, data: DataSet, work: Path) -> nn.Module:
     model = NETWORKS[name]().to(memory_format=torch.channels_last)
     kept = work / f"{name}-dense.npz"
     if kept.is_file():
-        with np.load(kept, allow_pickle=False) as arrays:
-            model.load_state_dict({key: torch.from_numpy(arrays[key]) for key in arrays.files})
+        read_state(model, kept)
         return model.eval()
     config = TrainConfig(
         epochs=recipe.float_epochs,
@@ -189,8 +168,7 @@ def _dense(name: str, data: DataSet, work: Path) -> nn.Module:
         checkpoint=work / f"{name}-float.npz",
     )
     train(model, _batches(name, images, labels, len(images)), config, progress=_show)
-    state = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-    np.savez(kept, allow_pickle=False, **state)
+    write_state(model, kept)
     return model.eval()
 
 
@@ -200,20 +178,22 @@ def _batches(name: str, images: torch.Tensor, labels: torch.Tensor, count: int) 
 
 
 def _compressed(
-    name: str, model: nn.Module, steps: tuple[Step, ...], data: DataSet, work: Path
+    name: str, model: nn.Module, method: Method, data: DataSet, work: Path
 ) -> nn.Module:
     recipe, (images, labels) = RECIPES[name], data.tensors("train")
-    folder = work / f"{name}-steps"
+    epochs = recipe.epochs if method.epochs is None else method.epochs
+    folder = work / f"{name}-steps-{epochs}"
     folder.mkdir(exist_ok=True)
     target = get_target("small")
     setup = Setup(
-        train=_batches(name, images, labels, recipe.images),
+        train=_batches(name, images[HELD_OUT:], labels[HELD_OUT:], recipe.images),
         test=data.test(),
+        tune=[(images[:HELD_OUT], labels[:HELD_OUT])],
         images=images[:500],
         arrays=vector_arrays(target),
         cycles=layer_cycles(images[:1], target),
         config=TrainConfig(
-            epochs=recipe.epochs,
+            epochs=epochs,
             learning_rate=recipe.rate,
             weight_decay=1e-5,
             checkpoint=folder,
@@ -221,7 +201,7 @@ def _compressed(
         rounds=recipe.rounds,
         progress=_show,
     )
-    result = run_steps(model, steps, setup)
+    result = run_steps(model, parse_steps(method.steps), setup)
     for stage in result.stages:
         print(f"{name}: {stage.step} {stage.accuracy:.2%} {json.dumps(stage.notes)}", flush=True)
     return result.model

@@ -8,7 +8,9 @@ import pytest
 from tilewright.cli import main
 from tilewright.compress.steps import parse_steps
 from tilewright.compress.unstream import unpack_codes
+from tilewright.data import Data
 from tilewright.errors import TilewrightError
+from tilewright.shrinking import held_out
 
 NET = """
 import torch
@@ -108,7 +110,21 @@ def test_mistakes_are_named(folder, capsys):
     assert "give --train FILE" in refused(capsys, *GIVEN, "--prune", "0.5")
     assert "share 300 is out of range" in refused(capsys, *TRAINED, "--share", "300")
     assert "ranks below one lane" in refused(capsys, *TRAINED, "--low-rank", "50x")
+    few = dict(np.load("data.npz"))
+    np.savez("few.npz", **{name: array[:9] for name, array in few.items()})
+    assert "few.npz: has 9 images" in refused(
+        capsys, *GIVEN, "--train", "few.npz", "--prune", "0.5"
+    )
     assert not (folder / "build" / "net" / "quantized.onnx").exists()
+
+
+def test_pruning_chooses_on_images_that_are_not_trained_on():
+    numbers = np.arange(35).reshape(35, 1, 1, 1)
+    train, tune = held_out(Data(inputs={"x": numbers}, labels=numbers.ravel()), "train.npz")
+    assert train.labels is not None and tune.labels is not None
+    assert tune.inputs["x"].ravel().tolist() == tune.labels.tolist() == [9, 19, 29]
+    assert sorted([*train.labels, *tune.labels]) == list(range(35))
+    assert train.inputs["x"].ravel().tolist() == train.labels.tolist()
 
 
 @pytest.mark.parametrize(

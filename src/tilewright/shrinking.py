@@ -34,7 +34,10 @@ from tilewright.quant.fixed import FixedGraph
 from tilewright.settings import load_graph, model_path, user_data
 from tilewright.usercode import is_python, load_module
 
-__all__ = ["Shrunk", "describe", "shrink", "ternary_layers"]
+__all__ = ["Shrunk", "describe", "held_out", "shrink", "ternary_layers"]
+
+HELD_OUT = 10
+"""One of so many training images is not trained on where pruning chooses how much each layer loses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,9 +86,13 @@ def shrink(config: Config, checkpoints: Path, progress: Progress) -> Shrunk:
     test = train if config.model.test is None else _labelled(config.model.test, "--test", graph)
     images = _tensor(graph, calibration)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    tune = train
+    if any(step.kind == "prune" for step in steps):
+        train, tune = held_out(train, str(section.train))
     setup = Setup(
         train=_batches(graph, train, section.batch, shuffle=True),
         test=_batches(graph, test, 500, shuffle=False),
+        tune=_batches(graph, tune, 500, shuffle=False),
         images=images,
         arrays=vector_arrays(config.target),
         cycles=layer_cycles(images, config.target),
@@ -123,6 +130,22 @@ def _labelled(path: str | None, option: str, graph: Graph) -> Data:
     if len(data.inputs) != 1:
         raise TilewrightError("Compression retrains networks with one input")
     return data
+
+
+def held_out(data: Data, path: str) -> tuple[Data, Data]:
+    """A data set without one image of HELD_OUT, and these images."""
+    held = np.arange(len(data)) % HELD_OUT == HELD_OUT - 1
+    if not held.any():
+        raise TilewrightError(
+            f"{path}: has {len(data)} images; pruning holds one of {HELD_OUT} out to choose on, so give "
+            f"at least {HELD_OUT}"
+        )
+    assert data.labels is not None
+    first, second = (
+        Data(inputs={name: x[mask] for name, x in data.inputs.items()}, labels=data.labels[mask])
+        for mask in (~held, held)
+    )
+    return first, second
 
 
 def _tensor(graph: Graph, data: Data) -> torch.Tensor:
