@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_table
+import compression_table
 import reach
 from measuring import RESULTS
 from tables import origin, plain, table
@@ -258,7 +259,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "conv_utilization": ("", _convolution),
     "efficientnet_lite0": ("", _efficientnet),
     "accuracy": ("Accuracy in fixed point", accuracy_table.lines),
-    "compression": ("Compression", plain),
+    "compression": ("Compression", compression_table.lines),
     "compression_layers": ("Compression, layer by layer", plain),
     "compression_lowrank": ("Low rank at equal ranks, without retraining", plain),
     "sweep": ("Design-space sweep: time, and errors of its estimates", plain),
