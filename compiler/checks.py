@@ -48,6 +48,8 @@ def _check_layer(fixed: FixedGraph, layer: FixedLayer, target: Target) -> None:
             f"Layer {name!r}: its weights have {layer.weight_bits} bits but the target's "
             f"weight_bits is {target.weight_bits}; quantize them to at most {target.weight_bits}"
         )
+    if target.ternary and not target.scaled and layer.weight is not None:
+        _check_three_values(layer, target)
     if ir.conv is not None and max(ir.conv.pads) > MAX_PAD:
         raise TilewrightError(
             f"Layer {name!r}: pads {ir.conv.pads} exceed {MAX_PAD}; pad the input by a layer before"
@@ -70,6 +72,16 @@ def _check_layer(fixed: FixedGraph, layer: FixedLayer, target: Target) -> None:
             "the network again"
         )
     _check_accumulator(fixed, layer, target)
+
+
+def _check_three_values(layer: FixedLayer, target: Target) -> None:
+    assert layer.weight is not None
+    if (layer.weight < -1).any():
+        raise TilewrightError(
+            f"Layer {layer.name!r}: it has a weight of -2, and the ternary cells of target "
+            f"{target.name!r}, which has weight_bits 2, take -1, 0 and 1; train its weights to three "
+            "values (tilewright compress --ternary shift), or give the target a larger weight_bits"
+        )
 
 
 def function_number(layer: FixedLayer, target: Target) -> int:

@@ -91,7 +91,7 @@ def demand(
     for size in sizes or group_sizes(work, area):
         for columns in column_counts(runs):
             calcs[size], live[size, columns] = _grouped(runs, size, columns)
-        calcs[size] *= packing.pixels
+        calcs[size] *= packing.pixels * (1 + target.scaled)  # those that bring scales
     return Demand(
         tiles=tiles,
         tile_beats=widest / 8 / target.bus_bytes,

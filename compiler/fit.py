@@ -38,6 +38,7 @@ CAPABILITIES = (
     Capability("act_depth", "DEPTHS", 0, 16, less=1),
     Capability("acc_depth", "DEPTHS", 16, 16, less=1),
     Capability("leaky", "FEATURES", 0, 1),
+    Capability("ternary", "FEATURES", 1, 1),
     Capability("function_count", "FEATURES", 4, 4),
     Capability("pack_pixels", "FEATURES", 8, 8),
     Capability("address_bits", "FEATURES", 16, 6),

@@ -119,6 +119,7 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field("acc_base", 16, "accumulator address of the first pixel"),
         Field("acc_step", 4, "accumulators from one pixel to the next"),
         Field("shift", 1, "sums are shifted left by weight_bits - 1 before they are added"),
+        Field("scales", 1, "its (only) tile and pixel bring the columns' scales; nothing is added"),
     ),
     Opcode.STORE: (
         _OPCODE,

@@ -53,6 +53,7 @@ _BOUNDS: dict[str, Callable[[Target], int]] = {
     "acc_depth - 1": lambda target: target.acc_depth - 1,
     "containers - 1": lambda target: len(target.weight_containers) - 1,
     "target.activations": lambda target: target.function_count,
+    "target.scaled": lambda target: int(target.scaled),
     "target.leaky": lambda target: int(target.leaky),
     "decoders": lambda target: int(target.decoder_lanes > 0),
 }
@@ -137,6 +138,7 @@ RULES: tuple[Rule, ...] = (
     *_counts(35, Opcode.CALC, "rows", "cols", most="acc_depth"),
     Rule(code=37, opcode=Opcode.CALC, fields=("acc_base",), most="acc_depth - 1"),
     *_waits(38, Opcode.CALC, "wait_load", "wait_store"),
+    Rule(code=40, opcode=Opcode.CALC, fields=("scales",), most="target.scaled"),
     *_aligned(48, Opcode.STORE, "params", "address", "pitch"),
     *_counts(51, Opcode.STORE, "rows", "cols", most="acc_depth"),
     *_counts(53, Opcode.STORE, "row_beats", most="beats of acc_depth pixels"),

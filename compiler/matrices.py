@@ -2,7 +2,8 @@
 
 A number that exceeds the weight range is split: its high part goes into a shifted run, repeated if
 even that is not enough, its low part into an unshifted one. All parts have the number's sign, so
-that no partial sum exceeds the bound that `quant/accumulator.py` proves.
+that no partial sum exceeds the bound that `quant/accumulator.py` proves. Ternary cells with scales need
+more parts, see `compiler/ternary.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tilewright.compiler.geometry import PLAIN, Packing
 from tilewright.compiler.joint import joint_terms, joint_tiles, weight_block
 from tilewright.compiler.packing import packed_runs
 from tilewright.compiler.target import Target
+from tilewright.compiler.ternary import digit_of, digits, equal_parts, least_repeats
 from tilewright.compiler.work import Area, LayerWork, Run, Source
 from tilewright.errors import TilewrightError
 
@@ -37,9 +39,11 @@ def area_runs(
     """
     if packing is not PLAIN:
         return packed_runs(work, area, packing)
-    dense = _dense_parts(work) if area.sources[0].dense else []
+    dense: list[_Part] = []
     result = []
     for j in range(len(work.columns)):
+        if area.sources[0].dense and (j == 0 or work.target.scaled):
+            dense = _dense_parts(work, j)
         affine: list[Run] = []
         gathered: list[Run] = []
         for s, source in enumerate(area.sources):
@@ -55,11 +59,13 @@ def area_runs(
 
 
 def _limits(target: Target) -> tuple[int, int]:
+    if target.ternary and not target.scaled:
+        return -1, 1
     return -(1 << (target.weight_bits - 1)), (1 << (target.weight_bits - 1)) - 1
 
 
 def _container(bits: int, target: Target) -> int:
-    return min(c for c in target.weight_containers if c >= bits)
+    return min(c for c in target.weight_containers if c >= bits or target.ternary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class _Part:
     shift: bool
     repeats: int
     container: int
+    digit: int | None = None
 
 
 def _high(values: IntArray, target: Target) -> IntArray:
@@ -83,12 +90,32 @@ def _parts(work: LayerWork, values: IntArray) -> list[_Part]:
     target = work.target
     high = _high(values, target)
     low = values - (high << target.sum_shift)
+    if target.scaled:
+        return _scaled_parts(work, high, low)
     parts = []
     if high.any():
         repeats = _repeats(work, int(high.min()), int(high.max()), int(np.abs(values).max()))
         parts.append(_Part(True, repeats, _fitting(high, target)))
     if low.any() or not parts:
         parts.append(_Part(False, 1, _fitting(low, target)))
+    return parts
+
+
+def _scaled_parts(work: LayerWork, high: IntArray, low: IntArray) -> list[_Part]:
+    """Runs for numbers [channels, terms] in two parts, where columns have scales."""
+    parts: list[_Part] = []
+    for shift, values in ((True, high), (False, low)):
+        if not values.any() and (shift or parts):
+            continue
+        for digit in digits(values):
+            repeats = least_repeats(digit_of(values, digit), work.target)
+            if repeats is None or repeats > MAX_REPEATS:
+                raise TilewrightError(
+                    f"Layer {work.name!r}: a constant of {int(np.abs(values).max())} does not fit "
+                    f"scales of {work.target.weight_bits} bits; the fractional lengths of its "
+                    "operands lie too far apart: choose closer ones or a larger weight_bits"
+                )
+            parts.append(_Part(shift, repeats, 2, digit))
     return parts
 
 
@@ -111,12 +138,16 @@ def _repeats(work: LayerWork, low: int, high: int, largest: int) -> int:
     return repeats
 
 
-def _dense_parts(work: LayerWork) -> list[_Part]:
-    """Runs that a convolution's weights take."""
+def _dense_parts(work: LayerWork, j: int) -> list[_Part]:
+    """Runs that a convolution's weights take; with scales, those of column tile `j`."""
     weight = work.fixed.weight
     assert weight is not None
     shift = work.main_shift
     assert (shift >= 0).all(), f"{work.name}: accumulator coarser than the products"
+    if work.target.scaled:
+        of = _channels(work, j)
+        numbers = weight[of].reshape(len(of), -1).astype(np.int64)
+        return _parts(work, numbers << shift[of][:, None])
     if not shift.any():
         return [_Part(False, 1, _container(work.fixed.weight_bits, work.target))]
     return _parts(work, weight.reshape(len(weight), -1).astype(np.int64) << shift[:, None])
@@ -172,7 +203,8 @@ def _dense_runs(
 def _run(source: int, first: int, last: int, *, gather: bool, part: _Part, tiles: int) -> Run:
     """A run of `tiles` tiles a block, not counting repeats."""
     each = tiles * part.repeats
-    return Run(source, first, last, gather, part.repeats, part.container, each, shift=part.shift)
+    result = Run(source, first, last, gather, part.repeats, part.container, each)
+    return replace(result, shift=part.shift, digit=part.digit)
 
 
 def _copies(source: Source) -> int:
@@ -207,9 +239,8 @@ def _diagonal_runs(work: LayerWork, area: Area, s: int, j: int) -> list[Run]:
     first = int(local.min()) // work.target.rows
     last = int(local.max()) // work.target.rows + 1
     taps = source.rows.taps * source.cols.taps
-    return [
-        _run(s, first, last, gather=False, part=part, tiles=taps) for part in _parts(work, values)
-    ]
+    parts = _parts(work, values[:, None])
+    return [_run(s, first, last, gather=False, part=part, tiles=taps) for part in parts]
 
 
 def run_taps(work: LayerWork, source: Source, run: Run) -> IntArray:
@@ -239,10 +270,13 @@ def run_tiles(work: LayerWork, area: Area, j: int, run: Run) -> IntArray:
         tiles = _gathered_tiles(work, source, j, run)
     else:
         tiles = _affine_tiles(work, source, j, run)
-    if source.dense and not work.main_shift.any():
+    if source.dense and not work.main_shift.any() and run.digit is None:
         return tiles
     high = _high(tiles, work.target)
     tiles = high if run.shift else tiles - (high << work.target.sum_shift)
+    if work.target.scaled:
+        parts = equal_parts(digit_of(tiles, run.digit), run.repeats)
+        return parts.swapaxes(0, 1).reshape(-1, *tiles.shape[1:])
     return _split(tiles, run.repeats, *_limits(work.target))
 
 

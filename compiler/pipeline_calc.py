@@ -42,7 +42,8 @@ class CalcModel:
         kernel, slot = self._run.kernel, self._run.tiles
         target = self._run.target
         array = target.rows + target.cells_per_row + target.multiplier_stages
-        drain = target.bank_latency + array + target.edge_registers + CALC_DRAIN
+        below = target.edge_registers + target.scale_registers
+        drain = target.bank_latency + array + below + CALC_DRAIN
         finish = 0
         while True:
             while self._slot.job is None:

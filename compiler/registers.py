@@ -191,7 +191,7 @@ REGISTERS: tuple[Register, ...] = (
         "FEATURES",
         "ro",
         "decoder_lanes << 24 | address_bits << 16 | pack_pixels << 8 | number of activations << 4 | "
-        "leaky",
+        "ternary << 1 | leaky",
     ),
     Register(0x80, "CYCLES", "ro", "cycles of the last run"),
     Register(0x84, "CALC_BUSY", "ro", "cycles in which the array took a pixel"),

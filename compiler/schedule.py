@@ -152,7 +152,8 @@ def _batch_steps(
 
     In each turn those that use the same blocks follow each other, so streaming needs one slot only.
     """
-    queues = [list(_parts(runs[fill.column], plan.group, whole=len(fills) == 1)) for fill in fills]
+    segments = [segments_of(runs[fill.column], scaled=target.scaled) for fill in fills]
+    queues = [list(_parts(column, plan.group, whole=len(fills) == 1)) for column in segments]
     for i in range(max(map(len, queues))):
         turn = [(f, *parts[i]) for f, parts in zip(fills, queues, strict=True) if i < len(parts)]
         used = [(run.source, first, last) for _, run, first, last, _ in turn]
@@ -180,13 +181,13 @@ def _batch_steps(
 
 
 def _parts(
-    column: tuple[Run, ...], size: int, whole: bool
+    column: list[Segment], size: int, whole: bool
 ) -> Iterator[tuple[Run, int, int, Segment | None]]:
     """A column tile's runs in groups of `size` blocks, each with the weights it has to stream.
 
     One WEIGHTS streams a whole segment, or each part its own if other columns come between.
     """
-    for segment in segments_of(column):
+    for segment in column:
         for r, run in enumerate(segment):
             for first, last in _chunks(run, size):
                 if not whole:
@@ -329,11 +330,16 @@ class _AreaSchedule:
             [],
             address=address,
             beats=-(-size // target.bus_bytes),
-            tiles=sum(run.tiles for run in segment),
+            tiles=sum(run.tiles for run in segment) + target.scaled,
             container=CONTAINER_CODES[segment[0].container],
             gather=int(segment[0].gather),
             pack=segment[0].packing.code,
         )
+        if target.scaled:  # the stream's first tile, and one pixel
+            ones = dict.fromkeys(("tiles0", "tiles1", "tiles2", "rows", "cols", "acc_step"), 1)
+            gather, half = int(segment[0].gather), self.machine.half
+            self.machine.emit(Opcode.CALC, [], half=half, gather=gather, scales=1, **ones)
+            self.machine.calc_time += target.min_tile_period
 
 
 def _signed(step: int) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+import numpy.typing as npt
 
 from tilewright.compiler.biases import stored_bias
 from tilewright.compiler.encode import pack_compact, pack_params, pack_weights
@@ -11,6 +14,7 @@ from tilewright.compiler.isa import PARAM_BYTES
 from tilewright.compiler.joint import joint_offsets
 from tilewright.compiler.matrices import run_taps, run_tiles
 from tilewright.compiler.packing import packed_offsets, packed_tiles
+from tilewright.compiler.ternary import ternary_codes
 from tilewright.compiler.work import Area, LayerWork, Run
 
 __all__ = ["ALIGNMENT", "Constants", "Segment", "segments_of"]
@@ -18,21 +22,19 @@ __all__ = ["ALIGNMENT", "Constants", "Segment", "segments_of"]
 ALIGNMENT = 64
 """Everything in the memory image starts at a multiple of this (a power of two >= the bus)."""
 
+IntArray = npt.NDArray[np.int64]
 Segment = tuple[Run, ...]
 """Runs of one column tile that one WEIGHTS instruction streams."""
 
 
-def segments_of(runs: tuple[Run, ...]) -> list[Segment]:
-    """Consecutive runs with one container and one kind of addressing."""
-    result: list[Segment] = []
-    for run in runs:
-        key = (run.gather, run.container, run.packing)
-        last = result[-1][0] if result else None
-        if last and (last.gather, last.container, last.packing) == key:
-            result[-1] = (*result[-1], run)
-        else:
-            result.append((run,))
-    return result
+def segments_of(runs: tuple[Run, ...], *, scaled: bool = False) -> list[Segment]:
+    """Consecutive runs with one container, one kind of addressing and, if `scaled`, the same scales."""
+
+    def kind(run: Run) -> tuple[object, ...]:
+        scales = (run.source, run.shift, run.digit) if scaled else ()
+        return (run.gather, run.container, run.packing, *scales)
+
+    return [tuple(segment) for _, segment in itertools.groupby(runs, kind)]
 
 
 class Constants:
@@ -110,9 +112,13 @@ def _packed(work: LayerWork, area: Area, j: int, segment: Segment, pitch: int, w
             room=work.target.cols * segment[0].container,
         )
     tiles = np.concatenate([run_tiles(work, area, j, run) for run in segment])
+    offsets: list[IntArray] = []
+    target = work.target
+    if target.ternary:
+        tiles = ternary_codes(tiles, target)
+        offsets += [np.zeros((1, target.rows), np.int64)] * target.scaled
     if not segment[0].gather:
         return pack_weights(tiles, segment[0].container)
-    offsets = []
     for run in segment:
         source = area.sources[run.source]
         if run.joint:

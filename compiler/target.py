@@ -28,7 +28,7 @@ _LIMITS = {
     "burst_beats": (1, 256),
     "fifo_bursts": (2, 16),
     "pack_pixels": (1, 8),
-    "multiplier_stages": (1, 6),
+    "multiplier_stages": (0, 6),
     "edge_registers": (0, 4),
     "address_bits": (16, 32),
     "unit_queue": (1, 4),
@@ -67,6 +67,10 @@ class Target:
         for ecp5 and gowin) and further ones between it and the adder; 1 or 2, all in the block,
         for ice40 and xilinx
     weights_per_multiplier : 2 computes two columns with one multiplier, for narrow weights
+    ternary : cells add an activation to a sum of positive or of negative weights, or to none, and
+        multiply nothing; each column's two sums take their scales of weight_bits below the array, or
+        with weight_bits of 2 none. multiplier_stages are then registers between a weight's gate and
+        its adder, and may be 0
     edge_registers : further registers on the ways across the die: from the banks and the weights to
         the array's edge, from its bottom to the accumulators, from LOAD to the banks; with any,
         weight rows wait in a buffer, and the post-processing has shorter stages
@@ -108,6 +112,7 @@ class Target:
     multiplier: str = "generic"
     multiplier_stages: int = 2
     weights_per_multiplier: int = 1
+    ternary: bool = False
     edge_registers: int = 0
     decoder_lanes: int = 0
     leaky: bool = True
@@ -151,6 +156,8 @@ class Target:
                 f"not {self.prefix!r}"
             )
         self._check_multiplier()
+        if self.ternary:
+            self._check_ternary()
         self._resolve_activations()
         lanes = self.decoder_lanes
         if lanes not in (0, 2, 4, 8, 16, 32) or (lanes and self.cols % lanes):
@@ -184,7 +191,7 @@ class Target:
                 f"Target {self.name!r}: multiplier must be one of {', '.join(_BLOCK_STAGES)}, "
                 f"not {self.multiplier!r}"
             )
-        least = _BLOCK_STAGES[self.multiplier]
+        least = 0 if self.ternary else _BLOCK_STAGES[self.multiplier]
         most = 2 if self.multiplier in ("ice40", "xilinx") else _LIMITS["multiplier_stages"][1]
         if not least <= self.multiplier_stages <= most:
             raise TilewrightError(
@@ -202,6 +209,24 @@ class Target:
             raise TilewrightError(
                 f"Target {self.name!r}: cols must be even where two columns share a multiplier "
                 f"(multiplier 'ice40', or weights_per_multiplier 2), not {self.cols}"
+            )
+
+    def _check_ternary(self) -> None:
+        for field, wanted in (
+            ("multiplier", "generic"),
+            ("weights_per_multiplier", 1),
+            ("decoder_lanes", 0),
+        ):
+            if getattr(self, field) != wanted:
+                raise TilewrightError(
+                    f"Target {self.name!r}: {field} must be {wanted!r} with ternary cells, which "
+                    f"multiply nothing and take weights of 2 bits, not {getattr(self, field)!r}"
+                )
+        if self.scaled and self.weight_bits > min(self.rows, self.act_bits):
+            raise TilewrightError(
+                f"Target {self.name!r}: weight_bits must be at most rows and act_bits with ternary "
+                f"cells (each row brings a bit of the scales), not {self.weight_bits} with "
+                f"{self.rows} rows and act_bits {self.act_bits}; use fewer, or 2 for no scales"
             )
 
     def _check_pairs(self) -> None:
@@ -229,7 +254,12 @@ class Target:
 
     @property
     def columns_per_cell(self) -> int:
-        """Neighbouring columns that share a multiplier, and with it their activation."""
+        """Neighbouring columns that share a multiplier, and with it their activation.
+
+        Ternary cells share the activation's register only.
+        """
+        if self.ternary:
+            return max(n for n in (1, 2, 4) if self.cols % n == 0)
         return 2 if self.multiplier == "ice40" else self.weights_per_multiplier
 
     @property
@@ -243,6 +273,28 @@ class Target:
         if self.multiplier in ("ecp5", "gowin"):
             return self.multiplier_stages - _BLOCK_STAGES[self.multiplier]
         return 0
+
+    @property
+    def scaled(self) -> bool:
+        """Whether columns have scales: for sums of positive and of negative weights."""
+        return self.ternary and self.weight_bits > 2
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of a weight in the array."""
+        return 2 if self.ternary else self.weight_bits
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a sum of activations in ternary cells."""
+        return self.act_bits + (self.rows - 1).bit_length()
+
+    @property
+    def scale_registers(self) -> int:
+        """Cycles from a column's two sums below ternary cells to its one sum."""
+        if not self.ternary:
+            return 0
+        return 3 if self.scaled else 1
 
     @property
     def lane_bytes(self) -> int:
@@ -267,7 +319,7 @@ class Target:
     @property
     def packs(self) -> tuple[int, ...]:
         """Numbers of pixels that a packed word may hold; none if the hardware cannot pack."""
-        if self.rows != self.cols:
+        if self.rows != self.cols or self.ternary:
             return ()
         return tuple(p for p in _PACKS if p <= self.pack_pixels and self.rows % p == 0)
 
@@ -321,7 +373,7 @@ class Target:
     @property
     def weight_containers(self) -> tuple[int, ...]:
         """Bits a weight can take in the stream: 2, 4, 8, 16, as far as weight_bits needs."""
-        widest = 1 << (self.weight_bits - 1).bit_length()
+        widest = 1 << (self.code_bits - 1).bit_length()
         return tuple(bits for bits in (2, 4, 8, 16) if bits <= widest)
 
     @property

@@ -76,6 +76,9 @@ class Area:
 class Run:
     """Weight tiles of one column tile over consecutive channel blocks [first, last) of a source.
 
+    With ternary cells and scales, `digit` is the bit of all weights' magnitudes that the run holds, or
+    None if each column has at most one positive and one negative weight, which are then its scales.
+
     Tiles are ordered block, kernel row, kernel column, repeat. A gathered run has one block and
     takes several taps into a tile; a packed one does so for several pixels, and its tiles are
     ordered by channel group. The sums of a `shift` run count 2**Target.sum_shift times.
@@ -91,6 +94,7 @@ class Run:
     packing: Packing = PLAIN
     shift: bool = False
     joint: bool = False
+    digit: int | None = None
 
     @property
     def tiles(self) -> int:

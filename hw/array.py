@@ -8,13 +8,15 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
 from tilewright.hw.array_row import ArrayRow
+from tilewright.hw.column_scale import ColumnScale
 
 __all__ = ["SystolicArray", "array_latency"]
 
 
 def array_latency(target: Target) -> int:
     """Cycles from an activation at the left edge of row 0 to its sum below column 0."""
-    return target.rows + target.multiplier_stages + 1 + target.edge_registers
+    below = target.edge_registers + target.scale_registers
+    return target.rows + target.multiplier_stages + 1 + below
 
 
 class SystolicArray(wiring.Component):
@@ -31,20 +33,26 @@ class SystolicArray(wiring.Component):
         Left edge.
     swap, capture : ``In(R)``
         A bit for each row, see :class:`ArrayRow`.
-    weights : ``In(ArrayLayout(signed(weight_bits), C))``
+    weights : ``In(ArrayLayout(signed(code_bits), C))``
         One row of a weight tile.
+    scales : ``In(1)``
+        Only if the target is scaled. With the last row's activation: the sums of these activations
+        are the columns' scales, for all activations that follow after at least ACCUMULATE_LATENCY
+        cycles, see :class:`ColumnScale`.
     psums : ``Out(ArrayLayout(signed(psum_bits), C))``
         Bottom edge.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        scales = {"scales": In(1)} if target.scaled else {}
         super().__init__(
             {
+                **scales,
                 "activations": In(data.ArrayLayout(signed(target.act_bits), target.rows)),
                 "swap": In(target.rows),
                 "capture": In(target.rows),
-                "weights": In(data.ArrayLayout(signed(target.weight_bits), target.cols)),
+                "weights": In(data.ArrayLayout(signed(target.code_bits), target.cols)),
                 "psums": Out(data.ArrayLayout(signed(target.psum_bits), target.cols)),
             }
         )
@@ -52,13 +60,11 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         target = self._target
-        above = Signal(data.ArrayLayout(signed(target.weight_bits), target.cols))
+        above = Signal(data.ArrayLayout(signed(target.code_bits), target.cols))
         for c in range(target.cols):
             skewed = self.weights[c]
             for hop in range(c // target.columns_per_cell):
-                register = Signal(
-                    signed(target.weight_bits), name=f"skew_{c}_{hop}", reset_less=True
-                )
+                register = Signal(signed(target.code_bits), name=f"skew_{c}_{hop}", reset_less=True)
                 m.d.sync += register.eq(skewed)
                 skewed = register
             m.d.comb += above[c].eq(skewed)
@@ -80,5 +86,25 @@ class SystolicArray(wiring.Component):
             register = Signal.like(sums, name=f"sums_{stage}", reset_less=True)
             m.d.sync += register.eq(sums)
             sums = register
-        m.d.comb += self.psums.eq(sums)
+        if target.ternary:
+            self._scale(m, sums)
+        else:
+            m.d.comb += self.psums.eq(sums)
         return m
+
+    def _scale(self, m: Module, sums: data.View) -> None:
+        """One sum of each column's two; `scales` follows the last row's activation to them."""
+        target = self._target
+        take = self.scales if target.scaled else None
+        group = target.columns_per_cell
+        for c in range(target.cols):
+            if take is not None and c % group == 0:
+                delay = 1 if c else target.multiplier_stages + 2 + target.edge_registers
+                for hop in range(delay):
+                    later = Signal(name=f"take_{c}_{hop}")
+                    m.d.sync += later.eq(take)
+                    take = later
+            m.submodules[f"scale_{c}"] = scale = ColumnScale(target)
+            m.d.comb += [scale.sums.eq(sums[c]), self.psums[c].eq(scale.psum)]
+            if take is not None:
+                m.d.comb += scale.take.eq(take)

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
-from tilewright.hw.multipliers.cell import psum_layout
+from tilewright.hw.multipliers.cell import psum_layout, sum_shape
 from tilewright.hw.multipliers.families import array_cell
 
 __all__ = ["ArrayRow"]
@@ -28,18 +28,18 @@ class ArrayRow(wiring.Component):
         With the first activation of a tile: every cell takes its next weights into use.
     capture : ``In(1)``
         The passing weights are this row's: keep them as the next weights.
-    weights_in, weights_out : ``ArrayLayout(signed(weight_bits), C)``
+    weights_in, weights_out : ``ArrayLayout(signed(code_bits), C)``
         Weights passing down, one row a cycle.
     psums_in, psums_out : ``ArrayLayout(psum_layout(target), cells_per_row)``
         Partial sums, from row to row; those of cell g must be valid multiplier_stages + 1 + g
         cycles after its activation, and follow one cycle later.
-    sums : ``Out(ArrayLayout(signed(psum_bits), C))``
+    sums : ``Out(ArrayLayout(sum_shape(target), C))``
         What `psums_out` holds, by columns.
     """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        weights = data.ArrayLayout(signed(target.weight_bits), target.cols)
+        weights = data.ArrayLayout(signed(target.code_bits), target.cols)
         psums = data.ArrayLayout(psum_layout(target), target.cells_per_row)
         super().__init__(
             {
@@ -50,7 +50,7 @@ class ArrayRow(wiring.Component):
                 "weights_out": Out(weights),
                 "psums_in": In(psums),
                 "psums_out": Out(psums),
-                "sums": Out(data.ArrayLayout(signed(target.psum_bits), target.cols)),
+                "sums": Out(data.ArrayLayout(sum_shape(target), target.cols)),
             }
         )
 
@@ -68,8 +68,8 @@ class ArrayRow(wiring.Component):
                 self.psums_out[g].eq(cell.psums_out),
             ]
             for i, c in enumerate(range(g * columns, (g + 1) * columns)):
-                passing = Signal(signed(target.weight_bits), name=f"passing_{c}", reset_less=True)
-                upcoming = Signal(signed(target.weight_bits), name=f"upcoming_{c}", reset_less=True)
+                passing = Signal(signed(target.code_bits), name=f"passing_{c}", reset_less=True)
+                upcoming = Signal(signed(target.code_bits), name=f"upcoming_{c}", reset_less=True)
                 m.d.sync += passing.eq(self.weights_in[c])
                 with m.If(capture):
                     m.d.sync += upcoming.eq(self.weights_in[c])

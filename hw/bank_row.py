@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from tilewright.compiler.microarchitecture import BANK_LATENCY
 from tilewright.compiler.target import Target
 
 __all__ = ["BankRow", "pixel_layout"]
 
 
 def pixel_layout(target: Target) -> data.StructLayout:
-    """What travels down the rows for each pixel: bank address, first of a tile, use offsets."""
+    """What travels down the rows for each pixel: bank address, first of a tile, use offsets.
+
+    Where columns have scales, also whether it is one that brings them.
+    """
+    scales = {"scales": 1} if target.scaled else {}
     return data.StructLayout(
-        {"address": unsigned(ceil_log2(target.act_depth)), "swap": 1, "gather": 1}
+        {"address": unsigned(ceil_log2(target.act_depth)), "swap": 1, "gather": 1, **scales}
     )
 
 
@@ -36,13 +41,18 @@ class BankRow(wiring.Component):
     write_enable, write_address, write_data
         Port of the LOAD unit.
     activation : ``Out(signed(act_bits))``
-        Target.bank_latency cycles after `pixel_in`.
+        Target.bank_latency cycles after `pixel_in`. For a pixel that brings scales it is 2**index
+        instead of a bank's word.
     swap, capture : ``Out(1)``
         For the array's row, aligned with `activation`.
+    scales : ``Out(1)``
+        Only if the target is scaled: the same.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, index: int) -> None:
         self._target = target
+        self._bit = 1 << index if index < target.weight_bits else 0
+        scales = {"scales": Out(1)} if target.scaled else {}
         address = ceil_log2(target.act_depth)
         word = data.StructLayout({"valid": 1, "offset": unsigned(address)})
         super().__init__(
@@ -57,6 +67,7 @@ class BankRow(wiring.Component):
                 "activation": Out(signed(target.act_bits)),
                 "swap": Out(1),
                 "capture": Out(1),
+                **scales,
             }
         )
 
@@ -95,17 +106,27 @@ class BankRow(wiring.Component):
         address = Signal.like(read.addr, reset_less=True)
         m.d.sync += address.eq(self.pixel_in.address + Mux(self.pixel_in.gather, in_use, 0))
         m.d.comb += read.addr.eq(address)
-        activation = read.data
+        marks = {"swap": self.pixel_in.swap, "capture": capture}
+        if target.scaled:
+            marks["scales"] = self.pixel_in.scales
+        delayed = {name: self._delayed(m, name, source) for name, source in marks.items()}
+        m.d.comb += [getattr(self, name).eq(stages[-1]) for name, stages in delayed.items()]
+        activation: Value = read.data
+        if target.scaled:
+            instead = Const(self._bit, target.act_bits).as_signed()
+            activation = Mux(delayed["scales"][BANK_LATENCY - 2], instead, activation)
         for stage in range(1 + target.edge_registers):
             later = Signal(signed(target.act_bits), name=f"activation_{stage}", reset_less=True)
             m.d.sync += later.eq(activation)
             activation = later
         m.d.comb += self.activation.eq(activation)
-        for name, source in (("swap", self.pixel_in.swap), ("capture", capture)):
-            delayed = source
-            for stage in range(target.bank_latency):
-                register = Signal(name=f"{name}_{stage}")
-                m.d.sync += register.eq(delayed)
-                delayed = register
-            m.d.comb += getattr(self, name).eq(delayed)
         return m
+
+    def _delayed(self, m: Module, name: str, source: Value) -> list[Signal]:
+        """A bit after each cycle on its way beside the activation."""
+        stages: list[Signal] = []
+        for stage in range(self._target.bank_latency):
+            register = Signal(name=f"{name}_{stage}")
+            m.d.sync += register.eq(stages[-1] if stages else source)
+            stages.append(register)
+        return stages

@@ -32,6 +32,8 @@ class ActivationBanks(wiring.Component):
         Port of the LOAD unit: a lane for each bank, an address for each group of banks.
     activations, swap, capture : ``Out``
         To the array.
+    scales : ``Out(1)``
+        Only if the target is scaled: the last row's.
     """
 
     def __init__(self, target: Target) -> None:
@@ -49,6 +51,7 @@ class ActivationBanks(wiring.Component):
                 "activations": Out(lanes),
                 "swap": Out(target.rows),
                 "capture": Out(target.rows),
+                **({"scales": Out(1)} if target.scaled else {}),
             }
         )
 
@@ -58,7 +61,7 @@ class ActivationBanks(wiring.Component):
         word: object = None
         group = self._target.rows // self._target.bank_groups  # banks that share an address
         for r in range(self._target.rows):
-            m.submodules[f"row_{r}"] = row = BankRow(self._target)
+            m.submodules[f"row_{r}"] = row = BankRow(self._target, r)
             if word is None:
                 m.d.comb += [
                     row.word_in.valid.eq(self.word_valid),
@@ -76,4 +79,6 @@ class ActivationBanks(wiring.Component):
                 self.capture[r].eq(row.capture),
             ]
             pixel, word = row.pixel_out, row.word_out
+        if self._target.scaled:
+            m.d.comb += self.scales.eq(row.scales)
         return m

@@ -125,12 +125,16 @@ class CalcUnit(wiring.Component):
             self.pixel.swap.eq(loader.start & loader.complete),
             self.pixel.gather.eq(job.gather),
         ]
+        counts = pixels.issue  # in an accumulator
+        if self._target.scaled:
+            m.d.sync += self.pixel.scales.eq(pixels.issue & job.scales)
+            counts = counts & ~job.scales
         # Of the pixel issued a cycle ago, as its address is.
         now = Signal(sum_layout(self._target))
         late = Signal(data.StructLayout({"valid": 1, "gives": 2}))
         steady = Signal(data.StructLayout({"half": 1, "first": 1, "shift": 1}), reset_less=True)
         m.d.sync += [
-            late.valid.eq(pixels.issue),
+            late.valid.eq(counts),
             late.gives.eq(Mux(finish, Cat(job.signal_load, job.signal_store), 0)),
             steady.half.eq(job.half),
             steady.first.eq(job.first & tiles.first),

@@ -306,6 +306,8 @@ class Engine(wiring.Component):
             register = Signal.like(passing, name=f"weights_{stage}", reset_less=True)
             m.d.sync += register.eq(passing)
             passing = register
+        if target.scaled:
+            m.d.comb += array.scales.eq(banks.scales)
         m.d.comb += [
             banks.pixel.eq(calc.pixel),
             banks.word_valid.eq(word_valid),

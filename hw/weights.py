@@ -33,7 +33,7 @@ def weight_row_layout(target: Target) -> data.StructLayout:
     return data.StructLayout(
         {
             "offset": unsigned(ceil_log2(target.act_depth)),
-            "weights": data.ArrayLayout(signed(target.weight_bits), target.cols),
+            "weights": data.ArrayLayout(signed(target.code_bits), target.cols),
         }
     )
 

@@ -103,6 +103,7 @@ class _Model:
         self.acc = np.zeros((2, target.acc_depth, target.cols), np.int64)
         self.accumulated = np.zeros((2, target.acc_depth), bool)
         self.decoder = Decoder(target)
+        self.scales = np.ones((2, target.cols), np.int64)  # of ternary cells
         self.stream: deque[tuple[IntArray, IntArray | None]] = deque()
         self.orders = Orders()
         beats = -(-program.memory_bytes // target.bus_bytes)
@@ -270,6 +271,14 @@ class _Model:
         pixels = f["rows"] * f["cols"]
         count = f["tiles0"] * f["tiles1"] * f["tiles2"]
         _require(pixels > 0 and count > 0, "calculates nothing")
+        if f["scales"]:
+            _require(self.target.scaled, "brings scales, which the target does not have")
+            _require(pixels == count == 1, "has several tiles or pixels of scales")
+            (codes,) = self._taken(1, bool(f["gather"]))[0]
+            bits = np.stack([codes & 1, codes >> 1 & 1])[:, : self.target.weight_bits]
+            place = 1 << np.arange(bits.shape[1])
+            self.scales = (bits * place[:, None]).sum(axis=1)
+            return
         _require(f["acc_step"] > 0, "adds all pixels to one accumulator")
         end = f["acc_base"] + (pixels - 1) * f["acc_step"] + 1
         _require(end <= self.target.acc_depth, f"leaves the accumulators at {end}")
@@ -294,19 +303,25 @@ class _Model:
         _require(bool((acc >= -limit).all() and (acc < limit).all()), "overflows acc_bits")
         self.acc_touched.write(clock, slice(f["half"], f["half"] + 1))
 
-    def _products(self, pixel: IntArray, tile: IntArray, gather: bool, clock: Clock) -> IntArray:
-        """Sum over tiles and rows of activation * weight: int64 [pixels, C]."""
-        rows = self.target.rows
-        _require(len(self.stream) >= len(tile), "finds no weight tile in the stream")
-        taken = [self.stream.popleft() for _ in tile]
+    def _taken(self, count: int, gather: bool) -> tuple[IntArray, list[IntArray]]:
+        """The stream's next tiles [count, R, C], and their rows' offsets if there are any."""
+        _require(len(self.stream) >= count, "finds no weight tile in the stream")
+        taken = [self.stream.popleft() for _ in range(count)]
         _require(
             all((offsets is not None) == gather for _, offsets in taken),
             "and its weight tiles differ in `gather`",
         )
-        weights = np.stack([w for w, _ in taken])
+        return np.stack([w for w, _ in taken]), [o for _, o in taken if o is not None]
+
+    def _products(self, pixel: IntArray, tile: IntArray, gather: bool, clock: Clock) -> IntArray:
+        """Sum over tiles and rows of activation * weight: int64 [pixels, C]."""
+        rows = self.target.rows
+        weights, offsets = self._taken(len(tile), gather)
+        if self.target.ternary:
+            weights = (weights & 1) * self.scales[0] - (weights >> 1 & 1) * self.scales[1]
         address = pixel[:, None, None] + tile[:, None]
         if gather:
-            address = address + np.stack([o for _, o in taken if o is not None])
+            address = address + np.stack(offsets)
         address = np.broadcast_to(address % 0x10000, (len(pixel), len(tile), rows))
         _require(bool(address.max() < self.target.act_depth), "addresses beyond the banks")
         lane = np.arange(rows)

@@ -314,6 +314,18 @@ def fix_randomly(graph: Graph, target: Target, rng: Rng) -> FixedGraph | None:
     return FixedGraph(graph=graph, formats=formats, layers=tuple(layers))
 
 
+def _three_values(weight: IntArray, rng: Rng) -> IntArray:
+    """At most one positive and one negative number in each output channel."""
+    flat = weight.reshape(len(weight), -1)
+    positive = np.maximum(flat.max(axis=1, keepdims=True), 1)
+    negative = np.maximum(-flat.min(axis=1, keepdims=True), 1)
+    if flat.min() == -2:
+        negative = np.ones_like(negative)
+    signs = rng.integers(-1, 1, flat.shape, endpoint=True)
+    values: IntArray = np.where(signs > 0, positive, np.where(signs < 0, -negative, 0))
+    return values.reshape(weight.shape)
+
+
 def _fix_layer(
     graph: Graph, layer: Layer, formats: dict[str, QFormat], target: Target, rng: Rng
 ) -> FixedLayer:
@@ -327,6 +339,8 @@ def _fix_layer(
     if layer.conv is not None:
         fmt = QFormat(bits, 0)
         weight = rng.integers(fmt.min, fmt.max, layer.conv.weight.shape, endpoint=True)
+        if target.ternary and (target.weight_bits == 2 or rng.random() < 0.7):
+            weight = _three_values(weight, rng)
         weight_frac = rng.integers(3, 6, channels) if rng.random() < 0.3 else weight_frac + 4
         acc_frac = weight_frac + fracs[0]
         acc_frac = np.maximum(acc_frac, fracs[1]) if layer.residual else acc_frac

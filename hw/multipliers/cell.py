@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Value, signed
+from amaranth.hdl import ShapeLike, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Member, Out
 
 from tilewright.compiler.target import Target
 
-__all__ = ["CASCADE_BITS", "as_port", "cell_members", "psum_layout"]
+__all__ = ["CASCADE_BITS", "as_port", "cell_members", "psum_layout", "sum_shape"]
 
 CASCADE_BITS = 48
 """Width of the cascade from one DSP48E1 to the next."""
@@ -23,11 +23,18 @@ def as_port(value: Value) -> Value:
     return value | 0
 
 
+def sum_shape(target: Target) -> ShapeLike:
+    """A column's sum: a number, in ternary cells those of the positive and the negative weights."""
+    if target.ternary:
+        return data.ArrayLayout(signed(target.sum_bits), 2)
+    return signed(target.psum_bits)
+
+
 def psum_layout(target: Target) -> data.ArrayLayout:
     """What one cell passes down to the next: partial sums, or the block's cascade."""
     if target.multiplier == "xilinx":
         return data.ArrayLayout(signed(CASCADE_BITS), 1)
-    return data.ArrayLayout(signed(target.psum_bits), target.columns_per_cell)
+    return data.ArrayLayout(sum_shape(target), target.columns_per_cell)
 
 
 def cell_members(target: Target) -> dict[str, Member]:
@@ -40,12 +47,13 @@ def cell_members(target: Target) -> dict[str, Member]:
         Passed to the next cell one cycle later.
     swap : 1
         With the first activation of a tile: take `weights` into use, also for this activation.
-    weights : signed(weight_bits) a column
-        The next weights.
+    weights : signed(code_bits) a column
+        The next weights. In ternary cells, bit 0 adds the activation to the sum of the positive
+        weights, bit 1 to that of the negative ones.
     psums_in, psums_out : psum_layout(target)
         `psums_in` must be valid multiplier_stages + 1 cycles after its activation, `psums_out`
         follows one cycle later.
-    sums : signed(psum_bits) a column
+    sums : sum_shape(target) a column
         What `psums_out` holds, for whatever is below the last row.
     """
     columns = target.columns_per_cell
@@ -53,8 +61,8 @@ def cell_members(target: Target) -> dict[str, Member]:
         "activation": In(signed(target.act_bits)),
         "activation_out": Out(signed(target.act_bits)),
         "swap": In(1),
-        "weights": In(data.ArrayLayout(signed(target.weight_bits), columns)),
+        "weights": In(data.ArrayLayout(signed(target.code_bits), columns)),
         "psums_in": In(psum_layout(target)),
         "psums_out": Out(psum_layout(target)),
-        "sums": Out(data.ArrayLayout(signed(target.psum_bits), columns)),
+        "sums": Out(data.ArrayLayout(sum_shape(target), columns)),
     }

@@ -246,7 +246,7 @@ def _target(table: Any, path: Path) -> Target:
             raise TilewrightError(f"{path}: unknown key target.{key}; {hint}")
     if values.get("activations") == []:
         del values["activations"]
-    for key in ("name", "prefix", "leaky", "activations", "counters", "clock_mhz"):
+    for key in ("name", "prefix", "leaky", "ternary", "activations", "counters", "clock_mhz"):
         if key in values:
             hint = typing.get_type_hints(Target)[key]
             values[key] = _value(hint, values[key], {}, path, f"target.{key}")

@@ -97,6 +97,12 @@ The bank word that row r reads for pixel (y, x) of a tile is
 `base + tile offset + y * row_step + x * col_step + offset_r` (without `gather` the last term is 0),
 modulo 2^16.
 
+On arrays of ternary cells a weight takes 2 bits: bit 0 if it is positive, bit 1 if it is negative.
+Where weight_bits is more than 2, a stream begins with a tile of scales, which a CALC of one tile and
+one pixel with `scales` takes: bit 0 of row r's weight is bit r of the column's scale of positive
+weights, bit 1 that of its scale of negative ones. Both are numbers of weight_bits without a sign, and
+hold for all tiles until the next such CALC.
+
 With `pack`, a row has the same bits, but only P = 2^pack weights of the target's widest container
 in the low ones: weight n belongs to column n * C/P + r mod C/P, and all other columns have 0.
 """

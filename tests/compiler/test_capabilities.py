@@ -29,6 +29,7 @@ OTHERS: dict[str, Any] = {
     "act_depth": 65536,
     "acc_depth": 256,
     "leaky": False,
+    "ternary": True,
     "pack_pixels": 1,
     "address_bits": 20,
     "function_count": 1,

@@ -9,6 +9,7 @@ from array_scenarios import array, array_of_pairs, banks, multiplier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run
+from ternary_scenarios import ternary_array
 
 from tilewright.hw.multipliers.generic import GenericMultiplier
 
@@ -36,6 +37,12 @@ def test_each_columns_sum_stands_where_and_when_the_latency_says(seed: int) -> N
 @given(seed=SEEDS)
 def test_two_narrow_weights_share_a_multiplier(seed: int) -> None:
     run(array_of_pairs(seed))
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=SEEDS)
+def test_ternary_cells_add_up_what_their_columns_scales_multiply(seed: int) -> None:
+    run(ternary_array(seed))
 
 
 @settings(max_examples=25, deadline=None)

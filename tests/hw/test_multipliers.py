@@ -83,6 +83,17 @@ def test_the_netlist_computes_what_the_operator_does(target, blocks, tmp_path, s
     run_beside_the_operator(target, {"netlist.v": netlist, **models}, tmp_path, simulations)
 
 
+@pytest.mark.parametrize(("family", "block"), [("ecp5", "MULT18X18D"), ("ice40", "SB_MAC16")])
+def test_an_array_of_ternary_cells_has_no_multiplier_block(family, block):
+    target = Target(
+        rows=3, cols=2, weight_bits=3, ternary=True, multiplier_stages=int(family == "ecp5")
+    )
+    array = component_verilog(SystolicArray(target), name="gate", prefix="gate")
+    counts = synthesize(array, "gate", family)[1]
+    assert block not in counts
+    assert counts.keys() & {"TRELLIS_FF", "SB_DFF"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
