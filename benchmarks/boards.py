@@ -15,10 +15,10 @@ import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from measuring import RESULTS, missing, save
+from measuring import RESULTS, commit, missing, save
+from small_networks import NETWORKS, quantized
 
 from tilewright.boards.board import Board
 from tilewright.boards.cycles import predict_board_cycles
@@ -27,41 +27,15 @@ from tilewright.boards.registry import BOARDS
 from tilewright.boards.tools import versions
 from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
-from tilewright.quant.fixed import FixedGraph
 from tilewright.simulation import cache_folder
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-
-__all__ = ["measure", "networks"]
-
-CALIBRATION = 16
+__all__ = ["measure"]
 
 
-def networks() -> dict[str, FixedGraph]:
-    """Three small networks, quantized to 8 bits: cycles depend on their shapes alone."""
-    import fashion
-    import numpy as np
-    from digits import network, package_folder, read_digits
-
-    import tilewright
-
-    images = read_digits()[0][:CALIBRATION]
-    blank = np.zeros((1, 1, 28, 28), np.float32)
-    mnist = package_folder("qonnx") / "data" / "onnx" / "mnist-conv" / "model.onnx"
-    graphs = [
-        tilewright.load(network(), blank, name="digits", scale=[1 / 255]),
-        tilewright.load(mnist, name="mnist-8", scale=[1 / 255]),
-        tilewright.load(
-            fashion.network("residual"), blank, name="fashion-residual", scale=[1 / 255]
-        ),
-    ]
-    return {graph.name: tilewright.quantize(graph, images).fixed for graph in graphs}
-
-
-def measure(board: Board, made: Bitstream, fixed: dict[str, FixedGraph]) -> dict[str, Any]:
+def measure(board: Board, made: Bitstream) -> dict[str, Any]:
     """The record of a board."""
     target, route = board.target, made.route
-    speed = {name: _speed(board, graph) for name, graph in fixed.items()}
+    speed = {name: _speed(board, name) for name in NETWORKS}
     peak = 2 * target.rows * target.cols * target.clock_mhz / 1000
     counts = {what: route.count(board.family, what) for what in ("lut", "ff", "dsp", "bram")}
     return {
@@ -83,11 +57,16 @@ def measure(board: Board, made: Bitstream, fixed: dict[str, FixedGraph]) -> dict
     }
 
 
-def _speed(board: Board, fixed: FixedGraph) -> tuple[float, float] | None:
-    """Images, and useful 10**9 operations, a second; None if the board has too little memory."""
+def _speed(board: Board, network: str) -> tuple[float, float] | None:
+    """Images, and useful 10**9 operations, a second; None if the network does not fit the board."""
     import tilewright
 
-    program = tilewright.compile(fixed, board.target, keep=False).program
+    try:
+        fixed = quantized(network, board.target.acc_bits)
+        program = tilewright.compile(fixed, board.target, keep=False).program
+    except TilewrightError as error:  # wider accumulators or more memory than there is
+        print(f"  {error}")
+        return None
     if program.memory_bytes > board.memory.size:
         return None
     fps = board.target.clock_mhz * 1e6 / predict_board_cycles(board, program).cycles
@@ -103,7 +82,7 @@ def main() -> int:
     if reason:
         print(f"boards skipped: {reason}")
         return 0
-    failed, fixed = False, networks()
+    failed = False
     for name in options.board or list(BOARDS):
         board = BOARDS[name]
         print(f"{name}: {board.target.rows}x{board.target.cols}", flush=True)
@@ -113,7 +92,7 @@ def main() -> int:
             print(f"  {error}", flush=True)
             failed = True
             continue
-        record = measure(board, made, fixed)
+        record = measure(board, made)
         print(f"  {record['fmax_mhz']:g} MHz, {board.target.clock_mhz:g} asked", flush=True)
         _save(board, record)
     return int(failed)
@@ -129,7 +108,11 @@ def _save(board: Board, record: dict[str, Any]) -> None:
     order = list(BOARDS)
     records = sorted([*others, record], key=lambda one: (order.index(one["board"]), one["rows"]))
     path.write_text(to_json(records), "utf-8")
-    context = {"target": dataclasses.asdict(board.target), "reason": board.reason}
+    context = {
+        "commit": commit(),
+        "target": dataclasses.asdict(board.target),
+        "reason": board.reason,
+    }
     save(f"boards/{board.name}", context, tuple(versions(board.family)))
 
 

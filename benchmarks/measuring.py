@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 from tilewright.outputs import to_json
 
-__all__ = ["RESULTS", "Stopwatch", "machine", "missing", "peak_mb", "save"]
+__all__ = ["RESULTS", "Stopwatch", "commit", "machine", "missing", "peak_mb", "save"]
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -78,6 +79,18 @@ def _processor() -> str:
         return platform.processor()
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
+
+
+def commit() -> str | None:
+    """The commit that is checked out, "+" behind it if files differ from it; None outside of git."""
+    describe = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            describe, cwd=RESULTS, check=True, capture_output=True, text=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.strip()
 
 
 def missing(*packages: str) -> str | None:

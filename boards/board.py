@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tilewright.boards.clocks import CHIP_LAG, Pll, find_pll
 from tilewright.boards.host.protocol import Identity
+from tilewright.boards.link.flash_reader import FLASH_ALIGNMENT
 from tilewright.boards.memory.sdram_timing import SdramTiming
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
@@ -60,6 +61,8 @@ class Board:
     baud : of the host link
     loader : name that openFPGALoader has for the board
     reason : why the array has this size
+    flash_address : where the script of power-up is in the board's flash; None: the bitstream holds
+        the self-test in block RAM
     seeds : of the placement, tried in this order until one meets the clock
 
     Raises
@@ -79,6 +82,7 @@ class Board:
     baud: int
     loader: str
     reason: str
+    flash_address: int | None = None
     seeds: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
@@ -117,6 +121,13 @@ class Board:
             f"9600 to {int(self.target.clock_mhz * 250_000)}, a quarter of the clock",
         )
         self._check(self.seeds, "seeds", self.seeds, "one number at least")
+        self._check(
+            self.flash_address is None
+            or (0 < self.flash_address < 1 << 24 and self.flash_address % FLASH_ALIGNMENT == 0),
+            "flash_address",
+            self.flash_address,
+            f"a multiple of {FLASH_ALIGNMENT:#x} below 0x1000000, or None",
+        )
         find_pll(self.family, self.input_mhz, self.target.clock_mhz)
         if self.memory.chip is not None:
             self.memory.chip.at(self.target.clock_mhz).read_latency(CHIP_LAG)

@@ -17,8 +17,9 @@ arbiter; an SDRAM's without what an open row saves."""
 def memory_timing(board: Board) -> MemoryTiming:
     """The board's memory as the accelerator sees it through the arbiter."""
     kind = board.memory.kind
+    single = kind == "spram" and not board.target.bursts  # a read is answered in the next cycle
     return MemoryTiming(
-        latency=_READ[kind], write_latency=_WRITE[kind], shared=kind in ("sdram", "spram")
+        latency=0 if single else _READ[kind], write_latency=_WRITE[kind], shared=kind in ("sdram", "spram")
     )
 
 

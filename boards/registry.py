@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from tilewright.boards import icepi_zero, tang_primer_20k, ulx3s_85f
+from tilewright.boards import icebreaker, icepi_zero, tang_primer_20k, ulx3s_85f
 from tilewright.boards.board import Board
 from tilewright.errors import TilewrightError, nearest
 
 __all__ = ["BOARDS", "get_board"]
 
 BOARDS: dict[str, Board] = {
-    module.BOARD.name: module.BOARD for module in (ulx3s_85f, icepi_zero, tang_primer_20k)
+    module.BOARD.name: module.BOARD
+    for module in (ulx3s_85f, icepi_zero, icebreaker, tang_primer_20k)
 }
 """Boards whose bitstreams are built with tools from PyPI."""
 

@@ -22,11 +22,15 @@ from tilewright.boards.board import Board, Memory
 from tilewright.boards.clocks import CHIP_LAG, ClockGenerator
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link import HostLink
+from tilewright.boards.link.flash_reader import FlashReader
+from tilewright.boards.link.script_rom import ScriptRom
 from tilewright.boards.memory.arbiter import BusArbiter
 from tilewright.boards.memory.beat_arbiter import BeatBusArbiter
 from tilewright.boards.memory.block_memory import BlockMemory
 from tilewright.boards.memory.sdram import SdramController, sdram_pins
 from tilewright.boards.memory.spram import Spram
+from tilewright.boards.script import selftest_script
+from tilewright.boards.selftest import known_answer
 from tilewright.compiler.target import Target
 from tilewright.hw.axi import flat
 from tilewright.hw.top import Accelerator
@@ -36,6 +40,14 @@ __all__ = ["CORE", "LEDS", "BoardCore", "BoardTop", "Settings", "core_verilog"]
 
 CORE = "tilewright_board"
 """Name of the core's module."""
+
+FLASH_PINS = {
+    "flash_cs": Out(1),
+    "flash_clk": Out(1),
+    "flash_copi": Out(1),
+    "flash_cipo": In(1),
+}
+"""The core's ports of FlashReader's members."""
 
 LEDS = 3
 """Alive (blinks), the host sends, the accelerator's interrupt."""
@@ -51,6 +63,10 @@ class Settings(Protocol):
     @property
     def memory(self) -> Memory:
         """Where programs and feature maps are."""
+
+    @property
+    def flash_address(self) -> int | None:
+        """Where in its flash the board finds the script of power-up; None: in block RAM."""
 
     def identity(self, baud: int | None = None) -> Identity:
         """What the board says of itself over its link."""
@@ -73,26 +89,38 @@ class BoardCore(wiring.Component):
         The UART.
     leds : ``Out(3)``
         See LEDS.
+    awake : ``Out(1)``
+        The host is heard: what is done at power-up is over.
     sdram_* : sdram_pins, on boards with an SDRAM
         For I/O cells with registers; the chip's clock lags by a quarter of a cycle.
+    flash_* : as of FlashReader, on boards with a script in flash
     """
 
     rx: Any
     tx: Any
     leds: Any
+    awake: Any
 
     def __init__(self, board: Settings, baud: int | None = None) -> None:
         self._board = board
         self._identity = board.identity(baud)
         super().__init__(
-            {"rx": In(1, init=1), "tx": Out(1, init=1), "leds": Out(LEDS), **_memory_ports(board)}
+            {
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "leds": Out(LEDS),
+                "awake": Out(1),
+                **_memory_ports(board),
+                **({} if board.flash_address is None else FLASH_PINS),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = self._board.target.bus_bytes
         m.submodules.accelerator = accelerator = Accelerator(self._board.target)
-        m.submodules.link = link = HostLink(self._identity)
+        m.submodules.link = link = HostLink(self._identity, scripted=True)
+        connect(m, self._script(m), link.script)
         bursts = self._board.target.bursts
         m.submodules.arbiter = arbiter = (BusArbiter if bursts else BeatBusArbiter)(width)
         m.submodules.memory = memory = _memory(self._board)
@@ -105,10 +133,24 @@ class BoardCore(wiring.Component):
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
+            self.awake.eq(link.awake),
             link.irq.eq(accelerator.irq),
             self.leds.eq(self._status(m, accelerator.irq)),
         ]
         return m
+
+    def _script(self, m: Module) -> Any:
+        """What the link plays at power-up, a stream."""
+        address = self._board.flash_address
+        if address is None:
+            known = known_answer(self._board.target)
+            m.submodules.rom = rom = ScriptRom(selftest_script(self._identity, known))
+            return rom.o
+        m.submodules.flash = flash = FlashReader(address)
+        for name, member in FLASH_PINS.items():
+            pin, port = getattr(flash, name.removeprefix("flash_")), getattr(self, name)
+            m.d.comb += pin.eq(port) if member.flow is In else port.eq(pin)
+        return flash.o
 
     def _status(self, m: Module, irq: Signal) -> Any:
         """The LEDs; a byte from the host keeps its LED on for long enough to be seen."""
@@ -185,6 +227,8 @@ class BoardTop(Elaboratable):
             m.d.comb += led.o.eq(leds[number])
         if board.memory.chip is not None:
             ports |= self._sdram(m, platform.request("sdram", 0, dir="-"))
+        if board.flash_address is not None:
+            ports |= _flash(m, platform)
         m.submodules.core = Instance(CORE, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
         return m
 
@@ -216,3 +260,16 @@ def _led_pins(platform: Any) -> list[Any]:
         except ResourceError:  # it has no more
             break
     return pins
+
+
+def _flash(m: Module, platform: Any) -> dict[str, Any]:
+    """Buffers at the flash's pins; the core's ports to them."""
+    pins = platform.request("spi_flash_1x", 0, dir="-")
+    ports = {}
+    for name in ("cs", "clk", "copi"):
+        m.submodules[f"flash_{name}"] = buffer = io.Buffer("o", getattr(pins, name))
+        ports[f"o_flash_{name}"] = buffer.o
+    for name in ("wp", "hold"):  # neither is asserted
+        m.submodules[f"flash_{name}"] = io.Buffer("o", getattr(pins, name))
+    m.submodules.flash_cipo = cipo = io.Buffer("i", pins.cipo)
+    return {**ports, "i_flash_cipo": cipo.i}

@@ -16,7 +16,9 @@ from amaranth.lib.wiring import In, Out
 from tilewright.boards.board import Board
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link.baud import MIN_CYCLES
+from tilewright.boards.memory.flash_model import FlashModel
 from tilewright.boards.memory.sdram_chip import SdramChip, sdram_models
+from tilewright.boards.netlist import core_netlist
 from tilewright.boards.soc import CORE, core_verilog
 from tilewright.hw.verilog import component_verilog
 from tilewright.sim.cells import cell_models, yosys_cells
@@ -29,27 +31,38 @@ _SECONDS_TO_END = 10.0
 
 
 class VirtualTop(wiring.Component):
-    """A board's core, as it is on the board, with a model of the SDRAM at its pins.
+    """A board's core, as it is on the board, with models of SDRAM and flash at its pins.
+
+    Parameters
+    ----------
+    board
+    flash : bytes from the board's flash_address on
 
     Members
     -------
     rx, tx : ``In(1)``, ``Out(1)``
         The UART.
+    awake : ``Out(1)``
+        The board hears its host.
     failed : ``Out(1)``
         The memory was used against its data sheet; the model has said how.
     """
 
     rx: Any
     tx: Any
+    awake: Any
     failed: Any
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "failed": Out(1)})
+    def __init__(self, board: Board, flash: bytes) -> None:
+        self._board, self._flash = board, flash
+        super().__init__(
+            {"rx": In(1, init=1), "tx": Out(1, init=1), "awake": Out(1), "failed": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal(), "i_rx": self.rx, "o_tx": self.tx}
+        ports["o_awake"] = self.awake
         if self._board.memory.chip is not None:
             timing = self._board.memory.chip.at(self._board.target.clock_mhz)
             m.submodules.chip = chip = SdramChip(timing, late=True)
@@ -57,6 +70,11 @@ class VirtualTop(wiring.Component):
             for name, member in chip.pins.signature.members.items():
                 side = "i" if member.flow is Out else "o"
                 ports[f"{side}_sdram_{name}"] = getattr(chip.pins, name)
+        if self._board.flash_address is not None:
+            m.submodules.flash = flash = FlashModel(self._flash, self._board.flash_address)
+            for name, member in flash.signature.members.items():
+                side = "o" if member.flow is In else "i"
+                ports[f"{side}_flash_{name}"] = getattr(flash, name)
         m.submodules.core = Instance(CORE, **ports)
         return m
 
@@ -70,20 +88,21 @@ def _baud(board: Board) -> int:
     return round(board.target.clock_mhz * 1e6) // MIN_CYCLES
 
 
-def compile_board(board: Board, cache: Path) -> Path:
-    """The virtual board's program, compiled or found in `cache`.
+def compile_board(board: Board, cache: Path, *, netlist: bool = False, flash: bytes = b"") -> Path:
+    """The virtual board's program, compiled or found in `cache`; with `netlist` after synthesis.
 
     Raises
     ------
     TilewrightError
-        If Verilator, g++, make or perl is missing.
+        If Verilator, g++, make or perl is missing, or as of `core_netlist`.
     SimulationError
         If the Verilog does not compile.
     """
-    top = component_verilog(VirtualTop(board), name=_TOP, prefix="virtual")
-    sources = [Source("top.v", top), Source("core.v", core_verilog(board, _baud(board)))]
+    top = component_verilog(VirtualTop(board, flash), name=_TOP, prefix="virtual")
+    core = (core_netlist if netlist else core_verilog)(board, _baud(board))
+    sources = [Source("top.v", top), Source("core.v", core)]
     sources += [Source(*model) for model in cell_models(board.target).items()]
-    if board.memory.kind == "spram" and board.target.multiplier != "ice40":
+    if (netlist or board.memory.kind == "spram") and board.target.multiplier != "ice40":
         sources.append(Source("ice40_cells.v", yosys_cells("ice40")))
     if board.memory.chip is not None:
         sources += [Source(*model) for model in sdram_models().items()]
@@ -95,7 +114,15 @@ def compile_board(board: Board, cache: Path) -> Path:
 
 
 @contextmanager
-def virtual_board(board: Board, cache: Path, *, noise: float = 0.0, seed: int = 1) -> Iterator[str]:
+def virtual_board(
+    board: Board,
+    cache: Path,
+    *,
+    noise: float = 0.0,
+    seed: int = 1,
+    netlist: bool = False,
+    flash: bytes = b"",
+) -> Iterator[str]:
     """Start the virtual board; gives the path of the terminal that stands for its serial port.
 
     Parameters
@@ -104,6 +131,8 @@ def virtual_board(board: Board, cache: Path, *, noise: float = 0.0, seed: int = 
     cache : folder of compiled simulators
     noise : share of the link's bytes, in each direction, that are lost, doubled or altered
     seed : of the noise and of everything that has no value at power-up
+    netlist : simulate the core as synthesis made it, cell by cell (iCE40)
+    flash : bytes from the board's flash_address on, on boards that have one
 
     Raises
     ------
@@ -111,7 +140,7 @@ def virtual_board(board: Board, cache: Path, *, noise: float = 0.0, seed: int = 
         As of `compile_board`; SimulationError also where the simulation ends by itself.
     """
     command = [
-        str(compile_board(board, cache)),
+        str(compile_board(board, cache, netlist=netlist, flash=flash)),
         *(str(MIN_CYCLES), str(round(1e6 / board.target.clock_mhz))),
         *(str(round(noise * 1e6)), str(seed)),
         *("+verilator+rand+reset+2", f"+verilator+seed+{seed % (2**31 - 2) + 1}"),

@@ -184,6 +184,10 @@ int main(int argc, char** argv) {
         advance(++cycle * period);
         if (cycle % kPollCycles) continue;
         if (top->failed) break;
+        if (!top->awake) {  // what the host has sent waits in the terminal
+            last = cycle;
+            continue;
+        }
         if (take(terminal, to_board, sender.queue)) last = cycle, owed = true;
         const uint64_t quiet = cycle - last;
         if (!sender.busy() && quiet > (owed ? kPatientCycles : kQuietCycles)) {

@@ -13,6 +13,8 @@ from tilewright.boards.flow import Bitstream
 from tilewright.boards.host import Run
 from tilewright.boards.registry import BOARDS
 from tilewright.boards.routing import Route
+from tilewright.boards.script import selftest_script
+from tilewright.boards.selftest import known_answer
 from tilewright.boards.vivado import project
 from tilewright.boards.vivado.boards import VIVADO_BOARDS
 from tilewright.cli import main
@@ -187,7 +189,7 @@ def connected(folder, capsys, monkeypatch):
     capsys.readouterr()
 
     @contextmanager
-    def fake(board, port, *, noise=0.0, seed=1):
+    def fake(board, port, *, noise=0.0, flash=b""):
         ports.append((port, noise))
         yield FakeAccelerator()
 
@@ -220,6 +222,23 @@ def test_run_options_that_do_not_go_together_are_refused(connected, capsys):
         capsys, *run, "x.npy", "--noise", "0.1"
     )
     assert "--noise must be" in refused(capsys, *run, "x.npy", "--virtual", "--noise", "2")
+
+
+def test_a_board_with_a_flash_gets_the_program_from_there(folder, capsys):
+    board = BOARDS["icebreaker"]
+    arguments = [*build("--no-bitstream", "-o", "build/small")]
+    arguments[arguments.index(BOARD.name)] = board.name
+    assert main([*arguments, "--quiet"]) == 0
+    capsys.readouterr()
+    content = Path("build/small/flash.bin").read_bytes()
+    script = selftest_script(board.identity(), known_answer(board.target))
+    assert content.startswith(script[:-1]) and content[-1:] == script[-1:] == b"\0"
+    program = ("program", "--board", board.name, "--flash-program", "build/small/flash.bin")
+    assert "leave out --bitstream and --flash" in refused(capsys, *program, "--flash")
+    Path("build/small/flash.bin").unlink()
+    np.save("images.npy", np.zeros((2, 8, 8), np.float32))
+    run = ("run", "images.npy", "--board", board.name, "--loaded", "--virtual")
+    assert "'icebreaker' finds no program in its flash" in refused(capsys, *run)
 
 
 def test_run_without_a_board_or_a_program_is_refused(connected, capsys, monkeypatch):

@@ -19,13 +19,19 @@ from .protocol import Identity, Status
 from .registers import REGISTERS, Control
 from .transport import Transport
 
-__all__ = ["Accelerator", "Run"]
+__all__ = ["POWER_UP", "Accelerator", "Run", "run_settings"]
 
 Array = npt.NDArray[Any]
 
 _OFFSETS = {register.name: register.offset for register in REGISTERS}
 _COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= _OFFSETS["CYCLES"])
 _WATCHDOG_CYCLES = 1 << 22
+POWER_UP = {
+    True: "The board's own test at power-up has passed",
+    False: "The board had no test to do at power-up: its flash holds none",
+}
+"""What `Accelerator.tested_itself` means."""
+
 _STEP_BYTES = 1 << 14
 """Written between two reports of progress; a multiple of every beat."""
 
@@ -107,17 +113,7 @@ class Accelerator:
         ----------
         progress : called with bytes written and bytes in all
         """
-        words = {name: self.read(name) for name in IDENTITY}
-        reason = misfit(words, program.identity, program.target)
-        if reason is not None:
-            raise HostError(f"Board {self.identity.board!r}: {reason}")
-        size = self.identity.memory_bytes
-        if program.memory_bytes > size:
-            raise HostError(
-                f"The program needs {program.memory_bytes} bytes of memory, board "
-                f"{self.identity.board!r} has {size}; compile it for a board with more, or a smaller "
-                "network"
-            )
+        self._check_fit(program)
         self.program = None
         self._stop()
         for at in range(0, len(program.image), _STEP_BYTES):
@@ -125,16 +121,27 @@ class Accelerator:
                 progress(at, len(program.image))
             piece = program.image[at : at + _STEP_BYTES]
             self.link.write_memory(self.identity.memory_base + at, piece)
-        for name, value in (
-            ("MEM_BASE", self.identity.memory_base),
-            ("INSTRUCTIONS", program.instructions),
-            ("COUNT", program.count),
-            ("WATCHDOG", _WATCHDOG_CYCLES),
-            ("ISR", 3),
-            ("IER", 3),
-            ("GIE", 1),
-        ):
+        for name, value in run_settings(program, self.identity.memory_base).items():
             self.write(name, value)
+        self.program = program
+
+    def adopt(self, program: HostProgram) -> None:
+        """Take the program that the board has loaded from its flash at power-up.
+
+        What is in memory is read and compared, so the flash may hold no other one.
+        """
+        self._check_fit(program)
+        self._check_own_test()
+        settings = run_settings(program, self.identity.memory_base)
+        same = all(self.read(name) == value for name, value in settings.items() if name != "ISR")
+        if (
+            not same
+            or self.link.read_memory(self.identity.memory_base, len(program.image)) != program.image
+        ):
+            raise HostError(
+                f"Board {self.identity.board!r} has not loaded this program from its flash; write the "
+                "program's flash.bin there and switch the board off and on, or load the program"
+            )
         self.program = program
 
     def run(self, image: Array | Mapping[str, Array]) -> Run:
@@ -182,12 +189,7 @@ class Accelerator:
         HostError
             If a value differs, or the board's own test has failed.
         """
-        status = self.link.status
-        if status & Status.SELFTEST_DONE and not status & Status.SELFTEST_PASSED:
-            raise HostError(
-                f"Board {self.identity.board!r} failed its own test when it was switched on; switch "
-                "it off and on, and write its bitstream again if that does not help"
-            )
+        self._check_own_test()
         self.load(program)
         base = self.identity.memory_base
         for item in program.inputs:
@@ -205,6 +207,39 @@ class Accelerator:
                     f"{expected[output.name].size} values of {output.name!r} wrong; write its "
                     "bitstream again, and lower the clock if that does not help"
                 )
+
+    @property
+    def tested_itself(self) -> bool:
+        """Whether the board tested itself at power-up, with success: `POWER_UP` has the words.
+
+        Raises
+        ------
+        HostError
+            If that test failed.
+        """
+        self._check_own_test()
+        return bool(self.link.status & Status.SELFTEST_DONE)
+
+    def _check_own_test(self) -> None:
+        status = self.link.status
+        if status & Status.SELFTEST_DONE and not status & Status.SELFTEST_PASSED:
+            raise HostError(
+                f"Board {self.identity.board!r} failed its own test when it was switched on; switch "
+                "it off and on, and write its bitstream again if that does not help"
+            )
+
+    def _check_fit(self, program: HostProgram) -> None:
+        words = {name: self.read(name) for name in IDENTITY}
+        reason = misfit(words, program.identity, program.target)
+        if reason is not None:
+            raise HostError(f"Board {self.identity.board!r}: {reason}")
+        size = self.identity.memory_bytes
+        if program.memory_bytes > size:
+            raise HostError(
+                f"The program needs {program.memory_bytes} bytes of memory, board "
+                f"{self.identity.board!r} has {size}; compile it for a board with more, or a smaller "
+                "network"
+            )
 
     def read(self, register: str) -> int:
         """A register by name."""
@@ -255,6 +290,19 @@ class Accelerator:
         if words["STATUS"]:
             reason = describe(words, self._loaded().memory, _illegal)
             raise HostError(f"The run on board {self.identity.board!r} failed: {reason}")
+
+
+def run_settings(program: HostProgram, memory_base: int) -> dict[str, int]:
+    """Registers to write, in this order, before a program that is in memory is started."""
+    return {
+        "MEM_BASE": memory_base,
+        "INSTRUCTIONS": program.instructions,
+        "COUNT": program.count,
+        "WATCHDOG": _WATCHDOG_CYCLES,
+        "ISR": 3,
+        "IER": 3,
+        "GIE": 1,
+    }
 
 
 def _illegal(reason: int, number: int) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .accelerator import Accelerator, Run
+from .accelerator import POWER_UP, Accelerator, Run
 from .errors import HostError
 from .images import read_input
 from .link import Link
@@ -69,6 +69,8 @@ def _add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
                          help=".npy or .npz file, or an image if Pillow is installed")  # fmt: skip
     command.add_argument("--program", type=Path, default=here / PROGRAM, help="program file")
+    command.add_argument("--loaded", action="store_true",
+                         help="the board has the program from its flash: compare, do not load")  # fmt: skip
     command.add_argument("--top", type=int, default=5, metavar="N", help="classes to print")
     command.add_argument("--labels", type=Path, help="text file with a class name a line")
     command.add_argument("--pixel-scale", type=float, default=1.0, metavar="F",
@@ -103,10 +105,10 @@ def _selftest(options: argparse.Namespace) -> None:
     test = SelfTest.of_package()
     with _open(options) as accelerator:
         accelerator.selftest(test.program, test.inputs, test.expected)
-        name = accelerator.identity.board
+        name, alone = accelerator.identity.board, accelerator.tested_itself
     count = sum(values.size for values in test.expected.values())
-    result = {"board": name, "values": count, "wrong": 0}
-    text = f"{result['board']}: {count} values computed, all right"
+    result = {"board": name, "values": count, "wrong": 0, "at_power_up": alone}
+    text = f"{result['board']}: {count} values computed, all right\n{POWER_UP[alone]}"
     print(json.dumps(result) if options.json else text)
 
 
@@ -115,7 +117,10 @@ def _run(options: argparse.Namespace) -> None:
     labels = _labels(options.labels)
     images = [read_input(path, program, pixel_scale=options.pixel_scale) for path in options.images]
     with _open(options) as accelerator:
-        accelerator.load(program, progress=_show_progress if sys.stderr.isatty() else None)
+        if options.loaded:
+            accelerator.adopt(program)
+        else:
+            accelerator.load(program, progress=_show_progress if sys.stderr.isatty() else None)
         for path, image in zip(options.images, images, strict=True):
             run = accelerator.run(image)
             found = _result(path, run, labels, options.top)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
@@ -18,12 +18,11 @@ from tilewright.boards.host.protocol import (
 )
 from tilewright.boards.link.baud import BaudRate
 from tilewright.boards.link.bus_master import BusMaster
+from tilewright.boards.link.byte_line import ByteLine
 from tilewright.boards.link.crc import Crc32
 from tilewright.boards.link.deframer import Deframer
 from tilewright.boards.link.enframer import Enframer
-from tilewright.boards.link.receiver import UartReceiver
 from tilewright.boards.link.request_buffer import RequestBuffer
-from tilewright.boards.link.transmitter import UartTransmitter
 from tilewright.hw.axi import axi4, axi_lite
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS
 
@@ -65,6 +64,8 @@ class HostLink(wiring.Component):
     identity
         What the board says of itself; its clock, baud rate, data_bytes and payload are also what is
         built. A block RAM holds twice the payload.
+    scripted
+        Whether a script is played at power-up, before the host is heard.
 
     Members
     -------
@@ -76,16 +77,21 @@ class HostLink(wiring.Component):
         Master of the accelerator's registers.
     irq : ``In(1)``
         What WAIT waits for, in this clock domain.
-    selftest_done, selftest_passed : ``In(1)``
-        Part of each answer's status, for boards that test themselves when they wake up.
+    awake : ``Out(1)``
+        The host is heard: no script is played.
+    script : ``In(stream(8))``, if scripted
+        See ScriptPlayer; whether it was right is part of each answer's status.
     """
 
     memory: Any
     registers: Any
+    script: Any
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, *, scripted: bool = False) -> None:
         self._identity = identity
+        self._scripted = scripted
         self._rate = BaudRate(clock_hz=identity.clock_hz, baud=identity.baud)
+        script = {"script": In(stream.Signature(8))} if scripted else {}
         super().__init__(
             {
                 "rx": In(1, init=1),
@@ -93,8 +99,8 @@ class HostLink(wiring.Component):
                 "memory": Out(axi4(identity.data_bytes)),
                 "registers": Out(axi_lite(REGISTER_ADDRESS_BITS)),
                 "irq": In(1),
-                "selftest_done": In(1),
-                "selftest_passed": In(1),
+                "awake": Out(1),
+                **script,
             }
         )
 
@@ -106,7 +112,7 @@ class HostLink(wiring.Component):
         m.submodules.master = master = BusMaster(self._identity.data_bytes)
         connect(m, flipped(self.memory), master.memory)
         connect(m, flipped(self.registers), master.registers)
-        self._connect_frames(m, deframer, buffer, enframer)
+        tested = self._connect_frames(m, deframer, buffer, enframer)
 
         request = buffer.request
         place = self._count_bytes(m, request)
@@ -141,7 +147,8 @@ class HostLink(wiring.Component):
                 with m.Elif(self.irq):
                     m.next = "COMMAND"
             self._write_states(m, master, place, silent, status)
-            self._answer_states(m, buffer, master, enframer, place, status, silent)
+            flags = Cat(status, tested)
+            self._answer_states(m, buffer, master, enframer, place, status, silent, flags)
         return m
 
     def _count_bytes(self, m: Module, request: Any) -> _Place:
@@ -169,22 +176,25 @@ class HostLink(wiring.Component):
 
     def _connect_frames(
         self, m: Module, deframer: Deframer, buffer: RequestBuffer, enframer: Enframer
-    ) -> None:
-        """The lines, the CRC, which serves both ways in turn, and the byte that refuses a frame."""
-        m.submodules.receiver = receiver = UartReceiver(self._rate)
-        m.submodules.transmitter = transmitter = UartTransmitter(self._rate)
+    ) -> Value:
+        """The line, the CRC, which serves both ways in turn, and the byte that refuses a frame.
+
+        Gives what the status says of the board's own test: whether it is over, and has passed.
+        """
+        m.submodules.line = line = ByteLine(self._rate, scripted=self._scripted)
         m.submodules.crc = crc = Crc32()
         refusing = Signal()
         with m.If(buffer.bad):
             m.d.sync += refusing.eq(1)
-        with m.Elif(transmitter.i.ready):
+        with m.Elif(line.answer.ready):
             m.d.sync += refusing.eq(0)
         m.d.comb += [
-            receiver.rx.eq(self.rx),
-            self.tx.eq(transmitter.tx),
-            deframer.i_valid.eq(receiver.valid),
-            deframer.i_data.eq(receiver.data),
-            deframer.i_error.eq(receiver.error),
+            line.rx.eq(self.rx),
+            self.tx.eq(line.tx),
+            self.awake.eq(line.awake),
+            deframer.i_valid.eq(line.valid),
+            deframer.i_data.eq(line.data),
+            deframer.i_error.eq(line.error),
             buffer.begin.eq(deframer.begin),
             buffer.end.eq(deframer.end),
             buffer.damaged.eq(deframer.damaged),
@@ -196,10 +206,13 @@ class HostLink(wiring.Component):
             crc.data.eq(Mux(deframer.listen, deframer.data, enframer.i.p)),
             crc.shift.eq(enframer.crc_shift),
             enframer.crc_low.eq(crc.low),
-            transmitter.i.valid.eq(enframer.o.valid | refusing),
-            transmitter.i.p.eq(Mux(refusing, NOT_ACKNOWLEDGED, enframer.o.p)),
-            enframer.o.ready.eq(transmitter.i.ready & ~refusing),
+            line.answer.valid.eq(enframer.o.valid | refusing),
+            line.answer.p.eq(Mux(refusing, NOT_ACKNOWLEDGED, enframer.o.p)),
+            enframer.o.ready.eq(line.answer.ready & ~refusing),
         ]
+        if self._scripted:
+            connect(m, flipped(self.script), line.script)
+        return Cat(line.tested, line.passed)
 
     def _silent(self, m: Module, master: BusMaster) -> Signal:
         """Whether the bus has let an access wait for too long."""
@@ -268,11 +281,11 @@ class HostLink(wiring.Component):
         place: _Place,
         status: Signal,
         silent: Signal,
+        flags: Value,
     ) -> None:
-        """Command, sequence number, data if any, status; beats are read as they are sent."""
+        """Command, sequence number, data if any, the flags; beats are read as they are sent."""
         request = buffer.request
         command = request.as_value()[:8]
-        flags = Cat(status, self.selftest_done, self.selftest_passed)
         identify = request.kind == _OTHER
         carries = ~request.write & ~(identify & request.registers) & (status != Status.REFUSED)
         carries &= ~status[_SILENT]

@@ -55,6 +55,10 @@ class VivadoBoard:
                 "boards/vivado/boards.py"
             )
 
+    @property
+    def flash_address(self) -> None:
+        """The self-test is in block RAM."""
+
     def identity(self, baud: int | None = None) -> Identity:
         """What the board says of itself over its link; `baud` where it is not the board's."""
         return Identity(

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from tilewright.boards.vivado.boards import VivadoBoard
     from tilewright.compiler.program import Program
 
-__all__ = ["boards", "build_for_board", "program"]
+__all__ = ["FLASH_PROGRAM", "boards", "build_for_board", "program"]
+
+FLASH_PROGRAM = "flash.bin"
+"""What a build leaves for a board's flash."""
 
 
 def boards(options: argparse.Namespace) -> Outcome:
@@ -102,6 +105,8 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
         write_host_package(
             stage, board=board.name, baud=board.baud, target=board.target, program=made
         )
+        if board.flash_address is not None:
+            (stage / FLASH_PROGRAM).write_bytes(_flash_program(board, made))
         result = {"output": str(folder), **_report(board, made, bitstream)}
         if bitstream is not None:
             shutil.copyfile(bitstream.path, stage / f"{board.name}{bitstream.path.suffix}")
@@ -110,6 +115,17 @@ def build_for_board(options: argparse.Namespace) -> Outcome:
             (stage / "report.json").write_text(to_json(report), "utf-8")
             write_page(stage / "report.html", report)
     return Outcome(0, result, lambda console: _print_build(console, result))
+
+
+def _flash_program(board: Board, made: Program) -> bytes:
+    """What the board plays from its flash: its self-test, and the network's program."""
+    from tilewright.boards.host import HostProgram
+    from tilewright.boards.script import program_script
+    from tilewright.boards.selftest import known_answer
+    from tilewright.compiler.save import program_bytes
+
+    known = known_answer(board.target)
+    return program_script(board.identity(), known, HostProgram.of_bytes(program_bytes(made)))
 
 
 def _layer_report(
@@ -234,11 +250,22 @@ def _print_build(console: Console, result: dict[str, Any]) -> None:
 
 
 def program(options: argparse.Namespace) -> Outcome:
-    """Load a board's bitstream into it, with openFPGALoader."""
-    from tilewright.boards.loader import load_bitstream
+    """Load a board's bitstream into it, or a network's program into its flash."""
+    from tilewright.boards.loader import load_bitstream, write_flash_program
     from tilewright.boards.registry import get_board
 
     board = get_board(options.board)
+    if options.flash_program:
+        if options.bitstream or options.flash:
+            raise TilewrightError(
+                "Option --flash-program writes a network's program alone; leave out --bitstream and "
+                "--flash, and load the bitstream with another call"
+            )
+        path = Path(options.flash_program)
+        write_flash_program(board, path)
+        result = {"board": board.name, "flash_program": str(path)}
+        lines = [f"Wrote {path} into the flash of {board.title}; it is loaded at power-up"]
+        return Outcome(0, result, lambda console: print_lines(console, lines))
     with show_progress(quiet=options.quiet) as progress:
         path = Path(options.bitstream) if options.bitstream else _bitstream(board, progress).path
         progress(0, 0, "load the bitstream")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from tilewright.board_commands import FLASH_PROGRAM
 from tilewright.console import Outcome, print_lines, print_table
 from tilewright.errors import TilewrightError
 from tilewright.progress import Progress, show_progress
@@ -47,18 +48,28 @@ def run(options: argparse.Namespace) -> Outcome:
 
 def _selftest(board: Board, options: argparse.Namespace) -> Outcome:
     """Compute what is known on the board, and compare."""
+    from tilewright.boards.host.accelerator import POWER_UP
+    from tilewright.boards.script import selftest_script
     from tilewright.boards.selftest import known_answer
 
     with show_progress(quiet=options.quiet) as progress:
         progress(0, 0, "compile the self-test")
         test = known_answer(board.target)
-        with _connected(board, options, progress) as accelerator:
+        script = b"" if board.flash_address is None else selftest_script(board.identity(), test)
+        with _connected(board, options, progress, script) as accelerator:
             progress(0, 0, "self-test")
             accelerator.selftest(test.program, test.inputs, test.expected)
+            alone = accelerator.tested_itself
     count = sum(values.size for values in test.expected.values())
-    result = {"board": board.name, "virtual": options.virtual, "values": count, "wrong": 0}
-    text = f"{board.name}: {count:,} values computed, all right"
-    return Outcome(0, result, lambda console: print_lines(console, [text]))
+    result = {
+        "board": board.name,
+        "virtual": options.virtual,
+        "values": count,
+        "wrong": 0,
+        "at_power_up": alone,
+    }
+    lines = [f"{board.name}: {count:,} values computed, all right", POWER_UP[alone]]
+    return Outcome(0, result, lambda console: print_lines(console, lines))
 
 
 def _images(board: Board, options: argparse.Namespace) -> Outcome:
@@ -71,13 +82,17 @@ def _images(board: Board, options: argparse.Namespace) -> Outcome:
         for name in options.images
         for found in _read(Path(name), program, options.pixel_scale)
     ]
+    flash = _flash(board, path) if options.loaded and options.virtual else b""
     with (
         show_progress(quiet=options.quiet) as progress,
-        _connected(board, options, progress) as accelerator,
+        _connected(board, options, progress, flash) as accelerator,
     ):
-        accelerator.load(
-            program, progress=lambda done, total: progress(done, total, "load the program")
-        )
+        if options.loaded:
+            accelerator.adopt(program)
+        else:
+            accelerator.load(
+                program, progress=lambda done, total: progress(done, total, "load the program")
+            )
         runs = []
         for number, (_, image) in enumerate(images):
             progress(number, len(images), "run")
@@ -92,6 +107,17 @@ def _images(board: Board, options: argparse.Namespace) -> Outcome:
         "runs": [_result(label, found) for label, found in zip(labels, runs, strict=True)],
     }
     return Outcome(0, result, lambda console: _print_runs(console, result))
+
+
+def _flash(board: Board, program: Path) -> bytes:
+    """What the virtual board has in its flash: the build's file beside its program."""
+    path = program.with_name(FLASH_PROGRAM)
+    if board.flash_address is None or not path.is_file():
+        raise TilewrightError(
+            f"{path}: the virtual board {board.name!r} finds no program in its flash; leave out "
+            "--loaded, or build for a board that loads its program from flash"
+        )
+    return path.read_bytes()
 
 
 def _find_program(board: Board) -> Path:
@@ -130,14 +156,14 @@ def _read(
 
 @contextmanager
 def _connected(
-    board: Board, options: argparse.Namespace, progress: Progress
+    board: Board, options: argparse.Namespace, progress: Progress, flash: bytes
 ) -> Iterator[Accelerator]:
     port = options.port
     if options.virtual:
         progress(0, 0, "compile the virtual board")
     elif port is None:
         port = _only_port()
-    with open_accelerator(board, port, noise=options.noise or 0.0) as accelerator:
+    with open_accelerator(board, port, noise=options.noise or 0.0, flash=flash) as accelerator:
         yield accelerator
 
 
@@ -160,13 +186,21 @@ def _only_port() -> str:
 
 @contextmanager
 def open_accelerator(
-    board: Board, port: str | None, *, noise: float = 0.0, seed: int = 1
+    board: Board,
+    port: str | None,
+    *,
+    noise: float = 0.0,
+    seed: int = 1,
+    netlist: bool = False,
+    flash: bytes = b"",
 ) -> Iterator[Accelerator]:
     """The accelerator on the board at a serial port, or on the virtual board if `port` is None.
 
     Parameters
     ----------
     noise, seed : of the virtual board's link
+    netlist : whether the virtual board's core is simulated as synthesis made it
+    flash : what the virtual board has in its flash, on boards that read it
 
     Raises
     ------
@@ -184,7 +218,9 @@ def open_accelerator(
     from tilewright.boards.virtual import virtual_board, virtual_identity
 
     with (
-        virtual_board(board, cache_folder(), noise=noise, seed=seed) as terminal,
+        virtual_board(
+            board, cache_folder(), noise=noise, seed=seed, netlist=netlist, flash=flash
+        ) as terminal,
         SerialTransport(terminal, virtual_identity(board).baud) as transport,
     ):
         link = Link(transport, timeout_s=_VIRTUAL_TIMEOUT_S, gap_s=_VIRTUAL_GAP_S)

@@ -217,6 +217,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
     add("--bitstream", metavar="FILE", help="instead of the board's own, which is built first")
     add("--flash", action="store_true", help="into the flash, for good, instead of until power-off")
+    add("--flash-program", metavar="FILE", help="instead of a bitstream: flash.bin of `build --board` "
+        "into the flash, from where the board loads it at power-up")  # fmt: skip
     add = groups["run"].add_argument
     add("images", nargs="*", metavar="IMAGE", help=".npy, .npz or, with Pillow, image files")
     add("--board", metavar="NAME", required=True, help="`tilewright boards` lists them")
@@ -224,6 +226,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--virtual", action="store_true", help="on the virtual board: the board's RTL, simulated")
     add("--noise", type=float, metavar="SHARE", help="... with so many bytes of the link damaged")
     add("--program", metavar="FILE", help="of `build --board` (default: the only one in ./build)")
+    add("--loaded", action="store_true", help="the board has the program from its flash: compare "
+        "instead of loading it")  # fmt: skip
     add("--pixel-scale", type=float, default=1.0, metavar="F", help="factor for pixels 0..255")
     add("--selftest", action="store_true", help="compute what is known instead, and compare")
     add = groups["simulate"].add_argument

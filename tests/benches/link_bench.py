@@ -11,10 +11,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from amaranth.hdl import Module
+from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
 
 from tilewright.boards.host.protocol import Identity
 from tilewright.boards.link import HostLink
+from tilewright.boards.link.script_rom import ScriptRom
 
 __all__ = ["Bench"]
 
@@ -31,6 +34,8 @@ class Bench:
     faults : addresses that answer with an error: SLVERR from memory, DECERR from a register
     mute : addresses of memory that are not answered as long as they are here
     irq : the interrupt's level
+
+    With a `script`, that is played at power-up.
     """
 
     name = "the simulated line"
@@ -43,9 +48,10 @@ class Bench:
         seed: int = 0,
         latency: int = 0,
         drift: float = 0.0,
+        script: bytes = b"",
     ) -> None:
         self.identity = identity
-        self.dut = HostLink(identity)
+        self.dut = HostLink(identity, scripted=bool(script))
         self.noise, self.random, self.latency = noise, Random(seed), latency
         self.memory = bytearray(self.random.randbytes(identity.memory_bytes))
         self.registers: dict[int, int] = {}
@@ -58,7 +64,7 @@ class Bench:
         self.arrived = bytearray()
         self.cycles = 0
         self.bit_s = identity.clock_hz / identity.baud * _CYCLE_S * (1 + drift)
-        self._simulator = Simulator(self.dut)
+        self._simulator = Simulator(_scripted(self.dut, script) if script else self.dut)
         self._simulator.add_clock(_CYCLE_S)
         for process in (self._sender, self._receiver, self._memory_bus, self._register_bus):
             self._simulator.add_testbench(process, background=True)
@@ -183,3 +189,12 @@ class Bench:
                 await self._answer(ctx, bus, "b", resp=3 * (address in self.faults))
             else:
                 await ctx.changed(bus.arvalid, bus.awvalid)
+
+
+def _scripted(link: HostLink, script: bytes) -> Module:
+    """The link, and a ROM that gives it its script."""
+    m = Module()
+    m.submodules.link = link
+    m.submodules.rom = rom = ScriptRom(script)
+    connect(m, rom.o, link.script)
+    return m

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tilewright.boards import flow, proven, tools
-from tilewright.boards.loader import load_bitstream, loader_command
+from tilewright.boards.loader import load_bitstream, loader_command, write_flash_program
 from tilewright.boards.registry import BOARDS
 from tilewright.errors import TilewrightError
 
@@ -164,3 +164,28 @@ def test_a_bitstream_that_is_not_there_is_refused(tmp_path):
     assert loader_command(BOARD, tmp_path / "top.bit", flash=True)[3:6] == [
         *("-b", "icepi-zero", "--write-flash")
     ]
+
+
+def test_a_flash_program_goes_to_where_the_board_finds_it(tmp_path, monkeypatch):
+    board, calls = BOARDS["icebreaker"], []
+    path = tmp_path / "flash.bin"
+    with pytest.raises(
+        TilewrightError, match=r"flash.bin: there is no such flash program; make it"
+    ):
+        write_flash_program(board, path)
+    path.write_bytes(b"~")
+
+    def run(call, **options):
+        calls.append(call)
+        return subprocess.CompletedProcess(call, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    write_flash_program(board, path)
+    assert calls[0][5:] == [
+        "--write-flash",
+        *("--file-type", "raw", "--offset"),
+        "1048576",
+        str(path),
+    ]
+    with pytest.raises(TilewrightError, match=r"'icepi-zero' loads no program from its flash"):
+        write_flash_program(BOARD, path)

@@ -149,6 +149,34 @@ def test_a_board_that_failed_its_own_test_is_not_used(known: KnownAnswer) -> Non
         driver(board).selftest(known.program, known.inputs, known.expected)
 
 
+def test_a_program_from_flash_is_adopted_only_if_memory_and_registers_hold_it(
+    compiled: Program, program: HostProgram
+) -> None:
+    board = BoardModel(TARGET, compiled)
+    refusal = (
+        r"^Board 'model' has not loaded this program from its flash; write the program's flash"
+    )
+    with pytest.raises(HostError, match=refusal):
+        driver(board).adopt(program)
+    driver(board).load(program)  # as the board itself does at power-up
+    accelerator = driver(board)
+    accelerator.adopt(program)
+    assert accelerator.program is program
+    board.memory[len(program.image) - 1] ^= 1
+    with pytest.raises(HostError, match=refusal):
+        driver(board).adopt(program)
+    board.status = Status.SELFTEST_DONE
+    with pytest.raises(HostError, match="failed its own test"):
+        driver(board).adopt(program)
+
+
+def test_a_board_says_whether_it_has_tested_itself() -> None:
+    board = BoardModel(TARGET)
+    assert not driver(board).tested_itself
+    board.status = Status.SELFTEST_DONE | Status.SELFTEST_PASSED
+    assert driver(board).tested_itself
+
+
 def test_another_board_is_named() -> None:
     board = BoardModel(TARGET, board="icebreaker")
     with pytest.raises(

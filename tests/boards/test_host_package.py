@@ -26,6 +26,7 @@ from tilewright.boards import host
 from tilewright.boards.host import SerialTransport
 from tilewright.boards.host.cli import main
 from tilewright.boards.host.package import Board
+from tilewright.boards.host.protocol import Status
 from tilewright.boards.host_package import write_host_package
 from tilewright.boards.registry import BOARDS
 from tilewright.boards.selftest import known_answer
@@ -106,9 +107,11 @@ def test_the_selftest_of_the_package_passes_alone_over_a_noisy_line(
     folder: Path, board: BoardModel
 ) -> None:
     board.noise = Noise(Random(3), 0.002)
+    board.status = Status.SELFTEST_DONE | Status.SELFTEST_PASSED
     with terminal(board) as port:
         done = alone(folder, "selftest", "--port", port, "--timeout", "0.05")
-    assert (done.returncode, done.stdout) == (0, "model: 36 values computed, all right\n")
+    said = "model: 36 values computed, all right\nThe board's own test at power-up has passed\n"
+    assert (done.returncode, done.stdout) == (0, said)
 
 
 def test_without_pillow_an_image_is_refused_in_one_sentence(folder: Path) -> None:

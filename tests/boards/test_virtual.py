@@ -75,6 +75,7 @@ def digits():
 def test_the_board_says_what_it_is(link):
     assert link.identity == virtual_identity(BOARD)
     assert link.identity.board == "icepi-zero" and link.identity.clock_hz == 50_000_000
+    assert Accelerator(link).tested_itself, "at power-up"
 
 
 def test_images_through_the_driver_equal_the_reference_and_take_the_cycles_predicted(link, digits):
@@ -128,7 +129,7 @@ def test_what_the_chip_of_the_virtual_board_complains_of_is_an_error(tmp_path, m
     program = tmp_path / "simulation"
     program.write_text("#!/bin/sh\necho /dev/pts/0\necho 'SDRAM violation: tRP'\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(virtual, "compile_board", lambda board, cache: program)
+    monkeypatch.setattr(virtual, "compile_board", lambda board, cache, **options: program)
     ended = pytest.raises(SimulationError, match="The virtual board ended: SDRAM violation: tRP")
     with ended, virtual.virtual_board(BOARD, tmp_path):
         time.sleep(0.5)
