@@ -38,6 +38,8 @@ BENCHMARKS = (
     "efficientnet_lite0",
     "accuracy",
     "onnx_wheel",
+    "board_arrays",
+    "vivado_boards",
     "virtual_board",
     "resources",
     "clocks",
@@ -124,6 +126,40 @@ def _boards(records: list[dict[str, Any]]) -> list[str]:
         *("board", "array", "MHz asked", "MHz after routing", *map(str.upper, COUNTED)),
         *("bitstream bytes", "peak GOP/s", *(f"{name}, images/s" for name in networks)),
     )
+    lines: list[str] = table(head, rows)
+    return lines
+
+
+def _arrays(content: dict[str, Any]) -> list[str]:
+    """The best arrays of each board."""
+    rows = [
+        (
+            board,
+            f"{found['rows']}×{found['cols']}",
+            f"{found['luts_estimated']:,}",
+            *(f"{count:,}" for count in found["cycles"].values()),
+        )
+        for board, arrays in content["boards"].items()
+        for found in arrays
+    ]
+    networks = next(iter(content["boards"].values()))[0]["cycles"]
+    head = ("board", "array", "LUTs, estimated", *(f"{name}, cycles" for name in networks))
+    lines: list[str] = table(head, rows)
+    return lines
+
+
+def _vivado(content: dict[str, Any]) -> list[str]:
+    rows = [
+        (
+            f"{name}, {found['part']}",
+            f"{found['rows']}×{found['cols']}",
+            "core" if found["whole_core"] else "accelerator",
+            *(f"{found[key]:,} of {found['available'][key]:,}" for key in COUNTED),
+            f"{found['cascaded']:,}",
+        )
+        for name, found in content["boards"].items()
+    ]
+    head = ("board", "array", "synthesized", *map(str.upper, COUNTED), "DSP48E1 in a cascade")
     lines: list[str] = table(head, rows)
     return lines
 
@@ -253,7 +289,10 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "place_and_route": ("Clock, placed and routed", _clock),
     "sdram": ("SDRAM controller", _sdram),
     "boards": ("Bitstreams of boards, timing met", _boards),
+    "board_arrays": ("Arrays of boards, by the cycle model", _arrays),
+    "vivado_boards": ("Boards that need Vivado, by Yosys's synth_xilinx", _vivado),
     "virtual_board": ("Images through the driver on the virtual board", plain),
+    "virtual_netlist": ("The same, with the core as synthesis made it", plain),
     "narrow_weights": ("Two narrow weights in one multiplier", plain),
     "tool_speed": ("Speed of the tools", plain),
     "conv_utilization": ("", _convolution),

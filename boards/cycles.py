@@ -19,7 +19,9 @@ def memory_timing(board: Board) -> MemoryTiming:
     kind = board.memory.kind
     single = kind == "spram" and not board.target.bursts  # a read is answered in the next cycle
     return MemoryTiming(
-        latency=0 if single else _READ[kind], write_latency=_WRITE[kind], shared=kind in ("sdram", "spram")
+        latency=0 if single else _READ[kind],
+        write_latency=_WRITE[kind],
+        shared=kind in ("sdram", "spram"),
     )
 
 
