@@ -28,6 +28,10 @@ __all__ = ["TASKS", "Skip", "Task", "add_arguments", "tasks"]
 
 PIXEL_SCALE = [1 / 255]
 
+CALIBRATION = (512, 128)
+"""Images to calibrate on where they have 28×28 pixels, and where they have more. A fully connected
+layer sees each image once, and learned rounding of 256 weights wants more samples than weights."""
+
 Array = npt.NDArray[np.generic]
 
 
@@ -72,7 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--imagenet", type=Path, help="folder of NNN.jpg, NNN the ImageNet class")
     add("--tiny", type=Path, help="folder with models/mlperftiny_*.onnx and cifar10/*.npz")
     add("--imagenet-images", type=int, default=250, help="tested; the others serve to calibrate")
-    add("--calibration", type=int, default=128, help="images without labels to quantize on")
+    small, large = CALIBRATION
+    add("--calibration", type=int, metavar="N", help="images without labels to quantize on (default "
+        f"{small} of 28x28 pixels, {large} of all others)")  # fmt: skip
     add("--images", type=int, default=10_000, help="test images at most")
 
 
@@ -91,11 +97,12 @@ def _mnist8(options: argparse.Namespace) -> Task:
     graph = tilewright.load(path, name="mnist-8", scale=PIXEL_SCALE)
     images, labels = fashion.read_images(folder, "t10k")
     calibration, classes = fashion.read_images(folder, "train")
+    count = options.calibration or CALIBRATION[0]
     return Task(
         name="mnist-8",
-        train=(calibration[options.calibration :], classes[options.calibration :]),
+        train=(calibration[count:], classes[count:]),
         graph=graph,
-        calibration=calibration[: options.calibration],
+        calibration=calibration[:count],
         images=images[: options.images],
         labels=labels[: options.images],
     )
@@ -112,11 +119,12 @@ def _fashion(kind: str) -> Callable[[argparse.Namespace], Task]:
         )
         images, labels = fashion.read_images(folder, "t10k")
         calibration, classes = fashion.read_images(folder, "train")
+        count = options.calibration or CALIBRATION[0]
         return Task(
             name=f"fashion-{kind}",
-            train=(calibration[options.calibration :], classes[options.calibration :]),
+            train=(calibration[count:], classes[count:]),
             graph=graph,
-            calibration=calibration[: options.calibration],
+            calibration=calibration[:count],
             images=images[: options.images],
             labels=labels[: options.images],
         )
@@ -146,7 +154,8 @@ def _photographs(folder: Path) -> tuple[Array, npt.NDArray[np.int64]]:
 def _efficientnet(options: argparse.Namespace) -> Task:
     images, labels = _photographs(_needs(options.imagenet, "--imagenet"))
     # Every other image is tested, so that both halves hold classes from all of ImageNet.
-    test, rest = slice(0, 2 * options.imagenet_images, 2), slice(1, 2 * options.calibration, 2)
+    count = options.calibration or CALIBRATION[1]
+    test, rest = slice(0, 2 * options.imagenet_images, 2), slice(1, 2 * count, 2)
     graph = tilewright.load(
         efficientnet_lite0.network(),
         np.zeros((1, 3, 224, 224)),
@@ -171,12 +180,13 @@ def _resnet8(options: argparse.Namespace) -> Task:
         with np.load(folder / "cifar10" / f"{part}.npz", allow_pickle=False) as arrays:
             data.append((arrays["x"].transpose(0, 3, 1, 2), arrays["y"].astype(np.int64).ravel()))
     (calibration, _), (images, labels) = data
+    count = options.calibration or CALIBRATION[1]
     # The files are sorted by class: take images from all over them.
     every = max(1, len(labels) // options.images)
     return Task(
         name="resnet-8",
         graph=graph,
-        calibration=calibration[:: max(1, len(calibration) // options.calibration)],
+        calibration=calibration[:: max(1, len(calibration) // count)],
         images=images[::every],
         labels=labels[::every],
     )
@@ -194,12 +204,13 @@ def _person(options: argparse.Namespace) -> Task:
             for x in photographs.astype(np.uint8)
         ]
     ).transpose(0, 3, 1, 2)
+    count = options.calibration or CALIBRATION[1]
     path = folder / "models" / "mlperftiny_mobilenetv1_025_vww96.onnx"
     graph = tilewright.load(path, name="person-mobilenet", scale=PIXEL_SCALE)
     return Task(
         name="person-mobilenet",
         graph=graph,
-        calibration=images[1 : 2 * options.calibration : 2],
+        calibration=images[1 : 2 * count : 2],
         images=images[::2],
         labels=_answers(graph, images[::2]),
         agreement=True,
