@@ -136,3 +136,11 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for page in PAGES:
         assert (tmp_path / Path(page).with_suffix(".html").name).is_file()
+
+
+def test_the_readme_s_command_lines_are_accepted():
+    text = (ROOT / "README.md").read_text("utf-8")
+    lines = re.findall(r"^    tilewright (\w[^|\n]*)$", text, re.MULTILINE)
+    assert len(lines) > 10
+    for line in lines:
+        cli._parser().parse_args(shlex.split(line, comments=True))
