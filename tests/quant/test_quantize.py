@@ -5,7 +5,9 @@ import pytest
 from float_networks import every_operation, images
 
 from tilewright.errors import TilewrightError
+from tilewright.graph.execute import run_float
 from tilewright.quant.config import QuantConfig
+from tilewright.quant.data import normalize
 from tilewright.quant.quantize import quantize
 from tilewright.quant.reference import quantize_inputs, run_fixed
 
@@ -84,6 +86,17 @@ def test_a_tensor_that_saturates_often_is_named_in_the_log():
     raw = images(2)
     result = quantize(graph, raw, QuantConfig.paper(lowest=0, highest=16, feature_bits=2))
     assert any("of the values saturate" in step.note for step in result.log)
+
+
+def test_a_channel_that_never_changes_leaves_the_others_their_resolution():
+    graph, raw = every_operation(), images(4)
+    raw["image"][:, 0] = 200
+    fixed = quantize(graph, raw).fixed
+    seen = {i.name: normalize(i, raw[i.name]) for i in graph.inputs}
+    wanted = run_float(graph, seen, keep=["fc"])["fc"]
+    values = run_fixed(fixed, quantize_inputs(fixed, raw), keep=["fc"])["fc"]
+    noise = np.square(fixed.formats["fc"].dequantize(values) - wanted).sum()
+    assert 10 * np.log10(np.square(wanted).sum() / noise) > 20.0
 
 
 def test_dead_layers_of_zeros_quantize_to_zeros():
