@@ -28,7 +28,7 @@ BOARD = Board(
         clock_mhz=54.0,
     ),
     input_mhz=27.0,
-    memory=Memory(kind="block", size=1 << 16),
+    memory=Memory(kind="block", size=56 << 10),
     baud=2_000_000,
     loader="tangprimer20k",
     reason="4x4: what fits beside its memory; nextpnr knows no timing of multiplier blocks, so the "
