@@ -141,7 +141,7 @@ def test_a_network_larger_than_the_memory_is_refused(folder, capsys, monkeypatch
         capsys, *("build", "net.py:large", "-c", "data.npz", "--board", "tang-primer-20k"),
         *("--no-bitstream", "--rounding", "nearest"),
     )  # fmt: skip
-    assert "has 65,536 bytes of memory, the network needs " in err
+    assert "has 57,344 bytes of memory, the network needs " in err
     assert not Path("build").exists()
 
 
