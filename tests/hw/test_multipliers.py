@@ -94,6 +94,14 @@ def test_an_array_of_ternary_cells_has_no_multiplier_block(family, block):
     assert counts.keys() & {"TRELLIS_FF", "SB_DFF"}
 
 
+def test_an_accelerator_of_ternary_cells_multiplies_nothing():
+    """No product is left anywhere in its Verilog, for synthesis to make a block of."""
+    target = Target(rows=3, cols=2, weight_bits=3, ternary=True, leaky=False)
+    assert " * " not in generate_verilog(target)
+    leaky = dataclasses.replace(target, leaky=True)  # its slope is a factor
+    assert " * " in generate_verilog(leaky)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
