@@ -14,6 +14,7 @@ from torch import nn
 from tilewright.compress import lowrank, magnitude, ranks, share, ternary
 from tilewright.compress.layers import fix_zeros, fold_batch_norm, set_masks, weight_layers
 from tilewright.compress.refit import refit
+from tilewright.compress.shift_norm import settle_shift_norms
 from tilewright.compress.steps import Step
 from tilewright.compress.train import Progress, TrainConfig, accuracy, train
 from tilewright.compress.vectors import Array, vector_masks
@@ -23,6 +24,8 @@ __all__ = ["Cycles", "Result", "Setup", "Stage", "run_steps"]
 
 VECTOR_ROUND = 0.7
 """Share of the vectors left that each round keeps."""
+SETTLING = 0.25
+"""Share of the learning rate with which ternary layers are trained on with BatchNorm as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +122,7 @@ class _Work:
     def _accuracy(self) -> float:
         return accuracy(self.model, self.setup.test)
 
-    def _train(self, label: str = "", share: float = 1.0) -> None:
+    def _train(self, label: str = "", share: float = 1.0, epochs: int | None = None) -> None:
         config, name = self.setup.config, f"{self.name}{label}".replace(" ", "-")
         place = config.checkpoint
         path = None if place is None else Path(place) / f"{name}.npz"
@@ -130,7 +133,8 @@ class _Work:
             if progress is not None:
                 progress(done, total, f"{name}: {text}")
 
-        options = replace(config, checkpoint=path, learning_rate=rate)
+        epochs = config.epochs if epochs is None else epochs
+        options = replace(config, checkpoint=path, learning_rate=rate, epochs=epochs)
         train(self.model, self.setup.train, options, progress=show)
 
     def _kept(self) -> Mapping[str, Any]:
@@ -180,6 +184,9 @@ class _Work:
         """Train ternary weights."""
         names = ternary.ternarize(self.model, method=step.option)
         self._train()
+        if self.setup.config.epochs:
+            settle_shift_norms(self.model)
+            self._train(" settled", share=SETTLING, epochs=max(1, self.setup.config.epochs // 3))
         scales = ternary.fix_ternary(self.model)
         return {"scales": {name: (scales[name].positive, scales[name].negative) for name in names}}
 

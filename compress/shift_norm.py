@@ -8,6 +8,7 @@ and the integers of all channels stay the same three.
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +16,13 @@ from torch.nn.utils import parametrize
 
 from tilewright.compress.layers import normalized, weight_layers
 
-__all__ = ["fix_shift_norms", "shift_norms"]
+__all__ = ["fix_shift_norms", "settle_shift_norms", "shift_norms"]
 
 LEAST = 1e-6
 """Of a scale's magnitude: a channel of no scale has no power of two."""
+REACH = 0.75
+"""How far a scale's logarithm may be from its exponent: more than half, so that batches that differ a
+little do not change it to and fro."""
 
 
 class _Power(nn.Module):
@@ -30,15 +34,25 @@ class _Power(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
         self._norm = (norm,)  # in a tuple, so that it is no part of this module
+        self.exponents: torch.Tensor
+        self.register_buffer("exponents", self._logarithms(norm.weight).round())
 
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+    def _logarithms(self, weight: torch.Tensor) -> torch.Tensor:
+        return (weight.detach().abs().clamp(min=LEAST) / self._deviation()).log2()
+
+    def _deviation(self) -> torch.Tensor:
         (norm,) = self._norm
         assert norm.running_var is not None
-        deviation = (norm.running_var + norm.eps).sqrt()
-        rounded = torch.exp2((weight.detach().abs().clamp(min=LEAST) / deviation).log2().round())
+        return (norm.running_var + norm.eps).sqrt()
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        if self._norm[0].training:
+            wanted = self._logarithms(weight)
+            far = (wanted - self.exponents).abs() > REACH
+            self.exponents.copy_(torch.where(far, wanted.round(), self.exponents))
         size = weight.abs()
         # The difference is an exact zero that carries the gradients.
-        return rounded * deviation + (size - size.detach())
+        return torch.exp2(self.exponents) * self._deviation() + (size - size.detach())
 
 
 def shift_norms(model: nn.Module, names: Container[str]) -> tuple[str, ...]:
@@ -64,11 +78,34 @@ def shift_norms(model: nn.Module, names: Container[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def settle_shift_norms(model: nn.Module) -> None:
+    """Hold scales, means and variances as they are while what else there is goes on being trained.
+
+    Then what is trained is what runs: batches no longer bring their own means and variances.
+    """
+    for module in _found(model):
+        module.parametrizations.weight.original.requires_grad_(False)
+        module.register_forward_pre_hook(_evaluate)
+
+
 def fix_shift_norms(model: nn.Module) -> None:
     """Make the scales ordinary ones."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
+    for module in _found(model):
+        parametrize.remove_parametrizations(module, "weight")
+        module.weight.requires_grad_(True)
+        hooks = module._forward_pre_hooks
+        for number in [number for number, hook in hooks.items() if hook is _evaluate]:
+            del hooks[number]
+
+
+def _found(model: nn.Module) -> list[Any]:
+    """BatchNorms whose scales are powers of two."""
+    norms = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    return [norm for norm in norms if parametrize.is_parametrized(norm, "weight")]
+
+
+def _evaluate(norm: nn.Module, _: Any) -> None:
+    norm.eval()
 
 
 def _turn(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from tilewright import api
 from tilewright.compress.layers import fold_batch_norm, normalized, weight_layers
-from tilewright.compress.shift_norm import fix_shift_norms, shift_norms
+from tilewright.compress.shift_norm import fix_shift_norms, settle_shift_norms, shift_norms
 from tilewright.compress.steps import parse_steps
 from tilewright.compress.ternary import fix_ternary, ternarize
 from tilewright.compression import quant_config
@@ -42,7 +42,8 @@ def images():
 
 def train_a_little(model):
     """Three steps of Adam towards other outputs."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=0.01)
     model.train()
     for _ in range(3):
         optimizer.zero_grad()
@@ -77,6 +78,35 @@ def test_scales_are_powers_of_two_while_trained_and_after(model):
         torch.testing.assert_close(logs, logs.round(), rtol=0, atol=1e-5)
         torch.testing.assert_close(2.0 ** -logs.round() * 2.0**logs, torch.ones(len(logs)))
     torch.testing.assert_close(model(images()), trained)
+
+
+def test_an_exponent_stays_until_the_scale_is_far_from_it(model):
+    shift_norms(model, ("3",))
+    norm = model[4]
+    part, original = norm.parametrizations.weight[0], norm.parametrizations.weight.original
+    deviation = (norm.running_var + norm.eps).sqrt()
+    norm.train()
+    for start, factor, end in ((0.0, 1.6, 0.0), (1.0, 1.25, 1.0), (0.0, 1.8, 1.0)):
+        part.exponents.fill_(start)
+        with torch.no_grad():
+            original.copy_(deviation * factor)
+        torch.testing.assert_close(norm.weight, deviation * 2.0**end)
+
+
+def test_settled_norms_compute_in_training_what_they_compute_after(model):
+    shift_norms(model, ("3", "6"))
+    settle_shift_norms(model)
+    bias, scale = model[4].bias.clone(), model[4].parametrizations.weight.original.clone()
+    train_a_little(model)
+    assert not torch.equal(model[4].bias, bias)
+    assert torch.equal(model[4].parametrizations.weight.original, scale)
+    evaluated = model(images())
+    for name in ("4", "7"):
+        model.get_submodule(name).train()
+    torch.testing.assert_close(model(images()), evaluated)
+    fix_shift_norms(model)
+    assert not torch.allclose(model.train()(images()), evaluated)
+    assert model[4].weight.requires_grad
 
 
 def test_a_layer_without_batch_norm_stays_as_it_is(model):
