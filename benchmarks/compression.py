@@ -54,7 +54,7 @@ from tilewright.simulation import Compiled, Simulation, simulate
 __all__ = ["PATH", "accuracy_of", "main", "save", "stored", "weight_bytes"]
 
 PATH, LAYERS = RESULTS / "compression.json", RESULTS / "compression_layers.json"
-CALIBRATION, LANES = 64, 4
+CALIBRATION, LANES = 64, 8
 
 Row = dict[str, Any]
 

@@ -58,10 +58,10 @@ METHODS: dict[str, dict[str, Method]] = {
         "vectors 50 %": Method(steps=("vectors 0.5",), epochs=0),
         "vectors 75 %": Method(steps=("vectors 0.75",), epochs=0),
         "vectors 50 % + share + huffman": Method(
-            steps=("vectors 0.5", "share 32", "huffman"), epochs=1, decoder=True
+            steps=("vectors 0.5", "share 32", "huffman"), epochs=0, decoder=True
         ),
         "vectors 75 % + share + huffman": Method(
-            steps=("vectors 0.75", "share 32", "huffman"), epochs=1, decoder=True
+            steps=("vectors 0.75", "share 32", "huffman"), epochs=0, decoder=True
         ),
         "low rank 2x": Method(steps=("low-rank 2x",)),
         "low rank 3x": Method(steps=("low-rank 3x",)),
@@ -94,15 +94,17 @@ class Recipe:
     """Images of an epoch of retraining."""
 
 
+WEIGHTS = Path(__file__).with_name("weights")
+"""States that need no training: the ternary ResNet's."""
 HELD_OUT = 2_000
 """Training images that pruning chooses on."""
 
 RECIPES = {
     "lenet-300-100": Recipe(float_epochs=10, float_rate=2e-3, epochs=5, rate=1e-3),
     "fashion-vgg": Recipe(
-        float_epochs=5, float_rate=8e-3, epochs=3, rate=2e-3, rounds=2, images=30_000
+        float_epochs=5, float_rate=8e-3, epochs=3, rate=1e-3, rounds=2, images=30_000
     ),
-    "fashion-resnet": Recipe(float_epochs=6, float_rate=4e-3, epochs=4, rate=2e-3),
+    "fashion-resnet": Recipe(float_epochs=6, float_rate=4e-3, epochs=5, rate=2e-3),
 }
 
 
@@ -126,7 +128,7 @@ class Trained:
 
 
 def state_of(name: str, method: str, data: DataSet, work: Path) -> Trained:
-    """The network after a method: as kept in `work`, or trained now and kept there."""
+    """The network after a method: as kept in `work` or WEIGHTS, or trained now and kept in `work`."""
     work.mkdir(parents=True, exist_ok=True)
     chosen = METHODS[name][method]
     steps = parse_steps(chosen.steps)
@@ -134,11 +136,14 @@ def state_of(name: str, method: str, data: DataSet, work: Path) -> Trained:
     if name == "lenet-5":
         model = lenet_5(data.tensors("train"), kept if steps else None, work, progress=_show)
         return Trained(model=model, accuracy=accuracy(model, data.test()), steps=steps)
-    model = _dense(name, data, work)
-    if kept.is_file():
+    ready = next((path for path in (kept, WEIGHTS / kept.name) if path.is_file()), None)
+    if steps and ready is not None:
+        model = NETWORKS[name]()
         model = fold_batch_norm(model) if any(s.kind == "share" for s in steps) else model
-        read_state(model, kept)
-    elif steps:
+        read_state(model, ready)
+        return Trained(model=model.eval(), accuracy=accuracy(model, data.test()), steps=steps)
+    model = _dense(name, data, work)
+    if steps:
         model = _compressed(name, model, chosen, data, work)
         if not any(step.kind == "low-rank" for step in steps):
             # Factorized layers are made anew; their training goes on from its last checkpoint.
