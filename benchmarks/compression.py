@@ -11,7 +11,7 @@ Deep Compression's tables. Rows of networks that are not measured in this run st
 that of the fixed-point network on the 10,000 test images, `float_accuracy` that of the original
 float one, `compressed_float_accuracy` that of the compressed one before it is quantized. Methods that
 give compressed streams run on the target with a decoder of `decoder_lanes` lanes, the others on the
-target without (0). `stream_bytes` are all that WEIGHTS instructions read, each address once: streams, blocks,
+target without (0); `ternary` says whether the array has ternary cells. `stream_bytes` are all that WEIGHTS instructions read, each address once: streams, blocks,
 padding and checksums. `ratio` is against the dense network's 8-bit streams, `ratio_float32` against
 4 bytes a parameter, biases included, as the papers count. `dram_bytes` is all that moved, features
 and programs too.
@@ -155,6 +155,7 @@ def row_of(
         "method": method,
         "target": target.name,
         "decoder_lanes": target.decoder_lanes,
+        "ternary": target.ternary,
         "accuracy": round(now.right, 5),
         "float_accuracy": round(base, 5),
         "compressed_float_accuracy": round(found.accuracy, 5),
@@ -240,7 +241,8 @@ def network(
     for method, chosen in methods.items():
         found = state_of(name, method, data, work)
         lanes = LANES if chosen.decoder else 0
-        now = measure(name, found, data, dataclasses.replace(target, decoder_lanes=lanes))
+        built = dataclasses.replace(target, decoder_lanes=lanes, ternary=chosen.ternary)
+        now = measure(name, found, data, built)
         if dense is None:
             dense, base = now, found.accuracy
         row = row_of(name, method, found, now, dense, base)

@@ -33,11 +33,13 @@ class Method:
     steps : of `tilewright.compress.steps`
     epochs : of each retraining; the recipe's if None
     decoder : whether the accelerator has a decoder of compressed weights
+    ternary : whether its array has ternary cells
     """
 
     steps: tuple[str, ...] = ()
     epochs: int | None = None
     decoder: bool = False
+    ternary: bool = False
 
 
 _CODED = ("prune 0.92", "share 32", "huffman")
@@ -63,7 +65,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "vectors 75 % + share + huffman": Method(
             steps=("vectors 0.75", "share 32", "huffman"), epochs=0, decoder=True
         ),
-        "low rank 2x": Method(steps=("low-rank 2x",)),
+        "low rank 2x": Method(steps=("low-rank 2x",), epochs=6),
         "low rank 3x": Method(steps=("low-rank 3x",)),
         "low rank 2x + share + huffman": Method(
             steps=("low-rank 2x", "share 32", "huffman"), decoder=True
@@ -75,6 +77,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "dense": Method(),
         "ternary, one scale (TWN)": Method(steps=("ternary twn", "huffman"), decoder=True),
         "ternary, two scales": Method(steps=("ternary ttq", "huffman"), decoder=True),
+        "ternary, two scales, no multiplier": Method(steps=("ternary ttq",), ternary=True),
         "ternary, shifts": Method(steps=("ternary shift",)),
     },
 }
