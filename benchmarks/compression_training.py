@@ -65,7 +65,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "vectors 75 % + share + huffman": Method(
             steps=("vectors 0.75", "share 32", "huffman"), epochs=0, decoder=True
         ),
-        "low rank 2x": Method(steps=("low-rank 2x",)),
+        "low rank 2x": Method(steps=("low-rank 2x",), epochs=6),
         "low rank 3x": Method(steps=("low-rank 3x",)),
         "low rank 2x + share + huffman": Method(
             steps=("low-rank 2x", "share 32", "huffman"), decoder=True
