@@ -31,8 +31,12 @@ def test_another_size_than_the_one_built_was_not_measured():
     assert {row.measured for row in by_name(small).values()} == {None}
 
 
-def test_a_family_without_a_model_has_only_its_memory():
-    assert set(by_name(get_board("tang-primer-20k"))) == {"bytes of memory"}
+def test_a_family_without_a_model_has_what_was_measured_and_its_memory():
+    board = get_board("tang-primer-20k")
+    rows = by_name(board)
+    assert rows["LUTs"].estimated is None and rows["LUTs"].measured
+    small = dataclasses.replace(board, target=dataclasses.replace(board.target, cols=2))
+    assert set(by_name(small)) == {"bytes of memory"}
 
 
 def test_without_board_and_model_there_is_nothing_to_say():
