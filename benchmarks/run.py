@@ -40,6 +40,7 @@ BENCHMARKS = (
     "onnx_wheel",
     "board_arrays",
     "vivado_boards",
+    "ternary_array",
     "virtual_board",
     "resources",
     "clocks",

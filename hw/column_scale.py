@@ -16,9 +16,9 @@ class ColumnScale(wiring.Component):
     """``psum = sums[0] * positive - sums[1] * negative``, scale_registers cycles later.
 
     The scales are numbers of weight_bits without a sign, and come the way that sums come: with
-    `take`, they are the low bits of the sums; sums count again from two cycles later on. Without scales (weight_bits of 2), both are 1. Products are sums of shifted operands,
-    each of which is added or left out, in two stages: no multiplier. One sum a cycle, no handshake,
-    no reset.
+    `take`, they are the low bits of the sums; sums count again from two cycles later on. Without
+    scales (weight_bits of 2), both are 1. Products are sums of shifted operands, each of which is
+    added or left out, in two stages: no multiplier. One sum a cycle, no handshake, no reset.
 
     Members
     -------

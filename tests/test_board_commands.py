@@ -216,6 +216,7 @@ def test_run_options_that_do_not_go_together_are_refused(connected, capsys):
     run = ("run", "--board", BOARD.name)
     assert "images to run, or --selftest" in refused(capsys, *run)
     assert "images to run, or --selftest" in refused(capsys, *run, "x.npy", "--selftest")
+    assert "--loaded is for images" in refused(capsys, *run, "--selftest", "--loaded")
     both = refused(capsys, *run, "x.npy", "--virtual", "--port", "p")
     assert "--port is only for runs without --virtual" in both
     assert "--noise is only for runs with --virtual" in refused(

@@ -17,7 +17,7 @@ class ScriptRom(wiring.Component):
 
     Parameters
     ----------
-    content : the bytes; behind the last comes the first again
+    content : the bytes; what comes behind the last is not defined
 
     Members
     -------

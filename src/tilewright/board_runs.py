@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> Outcome:
     board = get_board(options.board)
     if options.selftest == bool(options.images):
         raise TilewrightError("Give images to run, or --selftest")
+    if options.selftest and options.loaded:
+        raise TilewrightError("Option --loaded is for images; the self-test loads its own program")
     for option in ("port", "noise"):
         if (getattr(options, option) is not None) and (options.virtual == (option == "port")):
             other = "without" if option == "port" else "with"
