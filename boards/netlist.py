@@ -9,13 +9,12 @@ from tilewright.boards.board import Board
 from tilewright.boards.flow import SYNTHESIS
 from tilewright.boards.soc import CORE, core_verilog
 from tilewright.boards.tools import check_tools, run_tool
-from tilewright.errors import TilewrightError
 
 __all__ = ["core_netlist"]
 
 _SCRIPT = """
 read_verilog core.v
-synth_{family} {options} -top {core}
+synth_{family} {options} -top {core} -json netlist.json
 write_verilog -noattr -noexpr netlist.v
 """
 
@@ -26,13 +25,8 @@ def core_netlist(board: Board, baud: int | None = None) -> str:
     Raises
     ------
     TilewrightError
-        If a package is missing, or Yosys has no simulation models of all the family's cells.
+        If a package is missing.
     """
-    if board.family != "ice40":
-        raise TilewrightError(
-            f"Board {board.name!r}: a netlist can be simulated for family 'ice40' only, not "
-            f"{board.family!r}, of whose memories and multipliers Yosys has no models"
-        )
     check_tools(board.family)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -21,7 +21,7 @@ from tilewright.boards.memory.sdram_chip import SdramChip, sdram_models
 from tilewright.boards.netlist import core_netlist
 from tilewright.boards.soc import CORE, core_verilog
 from tilewright.hw.verilog import component_verilog
-from tilewright.sim.cells import cell_models, yosys_cells
+from tilewright.sim.cells import cell_models, netlist_models, yosys_cells
 from tilewright.sim.runner import SimulationError, Source, compile_verilog
 
 __all__ = ["compile_board", "virtual_board", "virtual_identity"]
@@ -101,9 +101,10 @@ def compile_board(board: Board, cache: Path, *, netlist: bool = False, flash: by
     top = component_verilog(VirtualTop(board, flash), name=_TOP, prefix="virtual")
     core = (core_netlist if netlist else core_verilog)(board, _baud(board))
     sources = [Source("top.v", top), Source("core.v", core)]
-    sources += [Source(*model) for model in cell_models(board.target).items()]
-    if (netlist or board.memory.kind == "spram") and board.target.multiplier != "ice40":
-        sources.append(Source("ice40_cells.v", yosys_cells("ice40")))
+    models = netlist_models(board.family) if netlist else cell_models(board.target)
+    if board.memory.kind == "spram":
+        models |= {"ice40_cells.v": yosys_cells("ice40")}
+    sources += [Source(*model) for model in models.items()]
     if board.memory.chip is not None:
         sources += [Source(*model) for model in sdram_models().items()]
     main = resources.files("tilewright.boards") / "virtual_main.cpp"
@@ -131,7 +132,7 @@ def virtual_board(
     cache : folder of compiled simulators
     noise : share of the link's bytes, in each direction, that are lost, doubled or altered
     seed : of the noise and of everything that has no value at power-up
-    netlist : simulate the core as synthesis made it, cell by cell (iCE40)
+    netlist : simulate the core as synthesis made it, cell by cell
     flash : bytes from the board's flash_address on, on boards that have one
 
     Raises

@@ -10,7 +10,6 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, connect, flipped
 from memory_bench import MemoryBench, play, stalls
-from synthesis import library
 from targets import need
 
 from tilewright.boards.memory.arbiter import BusArbiter
@@ -18,6 +17,7 @@ from tilewright.boards.memory.beat_arbiter import BeatBusArbiter
 from tilewright.boards.memory.block_memory import BlockMemory
 from tilewright.boards.memory.spram import SPRAM_BYTES, Spram
 from tilewright.hw.axi import axi4
+from tilewright.sim.cells import yosys_cells
 
 BUS, SIZE = 4, 32768
 HALF = SIZE // 2
@@ -88,6 +88,6 @@ def test_two_masters_of_single_beats_share_a_spram(tmp_path: Path) -> None:
         [fill, random, {**random, "stalls": stalls(ar=128, aw=40, w=128)}],
         tmp_path,
         masters=2,
-        models={"cells.v": library("ice40")},
+        models={"cells.v": yosys_cells("ice40")},
     )
     assert all(result["compared"] > 10_000 for result in results[1:])

@@ -12,13 +12,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from memory_bench import MemoryBench, play, stalls
-from synthesis import library
 from targets import need
 
 from tilewright.boards.memory.block_memory import BlockMemory
 from tilewright.boards.memory.spram import SPRAM_BYTES, Spram
 from tilewright.errors import TilewrightError
 from tilewright.hw.axi import axi4
+from tilewright.sim.cells import yosys_cells
 from tilewright.sim.runner import SimulationError
 
 RANDOM = {"reads": 100, "writes": 100, "beats": 24, "outside": 20}
@@ -42,7 +42,7 @@ def traffic(size: int, span: int, data_bytes: int) -> list[dict[str, int]]:
 
 
 def spram_models() -> dict[str, str]:
-    return {"cells.v": library("ice40")}
+    return {"cells.v": yosys_cells("ice40")}
 
 
 @pytest.mark.parametrize(

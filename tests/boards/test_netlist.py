@@ -6,12 +6,10 @@ import pytest
 
 from tilewright.boards.cycles import predict_board_cycles
 from tilewright.boards.host import Accelerator, Link, SerialTransport
-from tilewright.boards.netlist import core_netlist
 from tilewright.boards.registry import BOARDS
 from tilewright.boards.script import program_script
 from tilewright.boards.selftest import known_answer
 from tilewright.boards.virtual import virtual_board, virtual_identity
-from tilewright.errors import TilewrightError
 
 BOARD = BOARDS["icebreaker"]
 
@@ -37,8 +35,3 @@ def test_the_cells_of_the_smallest_board_test_themselves_load_from_flash_and_ser
         assert found.counters["CYCLES"] == pytest.approx(predicted, rel=0.01)
         accelerator.selftest(known.program, known.inputs, known.expected)
         assert link.identity == BOARD.identity()  # the virtual board's baud rate is the board's
-
-
-def test_a_family_without_models_of_its_cells_is_refused():
-    with pytest.raises(TilewrightError, match=r"'icepi-zero'.*family 'ice40' only, not 'ecp5'"):
-        core_netlist(BOARDS["icepi-zero"])

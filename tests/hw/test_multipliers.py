@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 
 import pytest
-from synthesis import library, synthesize
+from synthesis import synthesize
 from targets import need
 
 from tilewright.compiler.target import Target
 from tilewright.errors import TilewrightError
 from tilewright.hw.array import SystolicArray
 from tilewright.hw.verilog import component_verilog, generate_verilog, top_name
-from tilewright.sim.cells import cell_models
+from tilewright.sim.cells import cell_models, yosys_cells
 from tilewright.sim.process import run_module
 from tilewright.sim.runner import SimulationError, Source, compile_verilog
 
@@ -77,7 +77,7 @@ def test_the_netlist_computes_what_the_operator_does(target, blocks, tmp_path, s
     gate = component_verilog(SystolicArray(target), name="gate", prefix="gate")
     netlist, counts = synthesize(gate, "gate", family)
     assert {cell: counts.get(cell, 0) for cell in blocks} == blocks
-    models = {"library.v": library(family)}
+    models = {"library.v": yosys_cells(family)}
     if family in ("ecp5", "gowin"):
         models |= cell_models(target)
     run_beside_the_operator(target, {"netlist.v": netlist, **models}, tmp_path, simulations)
