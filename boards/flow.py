@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from tilewright.progress import Progress
 __all__ = ["SYNTHESIS", "Bitstream", "build_bitstream"]
 
 TOP = "top"
+_SCRATCH = ".building-"
+_STALE_S = 24 * 3600
 _SUFFIX = {"ecp5": "bit", "ice40": "bin", "gowin": "fs"}
 SYNTHESIS = {
     "ecp5": "-no-rw-check",
@@ -66,13 +70,22 @@ def build_bitstream(board: Board, cache: Path, progress: Progress | None = None)
     folder = cache / "bitstreams" / f"{board.name}-{key}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=folder.parent) as name:
+        _clear(folder.parent)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder.parent) as name:
             scratch = Path(name, "build")
             scratch.mkdir()
             _build(board, files, commands, scratch, report)
             if not folder.is_dir():
                 shutil.move(scratch, folder)
     return _read(folder, board)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what builds that were killed have left; one that is under way is younger."""
+    for left in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # another process removes it
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _plan(board: Board) -> tuple[dict[str, bytes], list[list[str]]]:

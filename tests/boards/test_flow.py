@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import time
 
 import pytest
 
@@ -105,6 +107,17 @@ def test_a_later_seed_may_meet_the_clock(small_core, tmp_path, monkeypatch):
     )
     made = flow.build_bitstream(BOARD, tmp_path)
     assert made.route.seed == 2 and made.tried == ((1, 46.51),)
+
+
+def test_what_a_killed_build_left_is_removed_a_day_later(small_core, tmp_path, monkeypatch):
+    folder = tmp_path / "bitstreams"
+    old, young = folder / ".building-old", folder / ".building-young"
+    for left in (old, young):
+        (left / "build").mkdir(parents=True)
+    os.utime(old, times=(time.time() - 25 * 3600,) * 2)
+    monkeypatch.setattr(flow, "run_tool", answer())
+    made = flow.build_bitstream(BOARD, tmp_path)
+    assert set(folder.iterdir()) == {young, made.path.parent}
 
 
 def test_a_design_too_large_names_the_resource_and_by_how_much(small_core, tmp_path, monkeypatch):
