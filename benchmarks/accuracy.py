@@ -54,6 +54,9 @@ LADDER: dict[str, dict[str, Any]] = {
     "dynamic + equalization + bias": {"equalize": True, "bias_correction": True},
     "dynamic + channels + rescaling": {"per_channel": True, "rescale": True},
     "dynamic + learned rounding": {"rounding": "learned"},
+    "dynamic + joint": {"joint": True},
+    "dynamic + descent": {"descent": True},
+    "dynamic + joint + descent": {"joint": True, "descent": True},
     "channels + squared + unsigned + equalization + rescaling + bias": {
         "per_channel": True,
         "objective": "squared",
@@ -86,6 +89,13 @@ def configurations() -> Iterator[tuple[str, int, int, QuantConfig]]:
             yield method, weights, 8, QuantConfig.paper(weight_bits=weights, **options)
     for weights, features in (*BITS, (AVERAGE, 8)):
         yield "all", weights, features, QuantConfig(weight_bits=weights, feature_bits=features)
+    for bits in (8, 4):
+        yield (
+            "all + joint + descent",
+            bits,
+            8,
+            QuantConfig(weight_bits=bits, joint=True, descent=True),
+        )
     yield "all, 4 bits in fully connected layers", 8, 8, QuantConfig(kind_weight_bits={"fc": 4})
 
 
@@ -218,7 +228,7 @@ def _row(
     return {
         "model": task.name,
         "tool": tool,
-        "method": method + (" (agreement with float)" if task.agreement else ""),
+        "method": method,
         "weight_bits": bits[0],
         "feature_bits": bits[1],
         "images": count,

@@ -14,8 +14,7 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
     models = list(dict.fromkeys(row["model"] for row in rows))
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
-        method = row["method"].removesuffix(" (agreement with float)")
-        key = (f"{row['tool']}: {method}", f"{row['weight_bits']}/{row['feature_bits']}")
+        key = (f"{row['tool']}: {row['method']}", f"{row['weight_bits']}/{row['feature_bits']}")
         loss = 100 * (row["float_accuracy"] - row["accuracy"])
         cells.setdefault(key, {})[row["model"]] = f"{loss:.2f}"
     heads = {row["model"]: _head(row) for row in rows}
@@ -31,6 +30,4 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _head(row: dict[str, Any]) -> str:
-    if "agreement" in row["method"]:
-        return f"{row['model']} (agreement with float, {row['images']:,})"
     return f"{row['model']} ({row['float_accuracy']:.2%}, {row['images']:,})"

@@ -45,6 +45,8 @@ BENCHMARKS = (
     "resources",
     "clocks",
     "sweep",
+    "calibration_speed",
+    "shift_table",
 )
 
 COUNTED = ("lut", "ff", "dsp", "bram")

@@ -73,6 +73,7 @@ def _learned(
         offsets=offsets,
         finest=_finest(fixed, formats, config),
         per_channel=config.per_channel,
+        scarce=fixed.layer.kind == "fc",
     )
     adapted = build(weight_frac=found.weight_frac, weight=found.weight, bias=found.bias)
     moved = np.count_nonzero(found.weight != fixed.weight)

@@ -51,6 +51,10 @@ class QuantConfig:
     bias_correction : change biases so that every channel's mean result is that of the float network
     rounding : "nearest", or "learned": weights are rounded so that the layer's results come closest
         to the float network's on the calibration images, see `tilewright.quant.reconstruct`
+    joint : choose the fractional lengths of a layer's weights, bias and output together, by the
+        error of what it stores; without effect on static precision
+    descent : try every fractional length once more after the greedy pass, by the error of the
+        network's outputs, see `tilewright.quant.descent`; without effect on static precision
     acc_bits : accumulators with bias must fit in this width, 16..48; where they do not, a layer's
         weights get a smaller fractional length
     lowest, highest : the neighbourhood searched, relative to the largest fractional length that
@@ -76,6 +80,8 @@ class QuantConfig:
     rescale: bool = True
     bias_correction: bool = True
     rounding: str = "learned"
+    joint: bool = False
+    descent: bool = False
     acc_bits: int = 48
     lowest: int = -1
     highest: int = 4

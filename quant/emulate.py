@@ -16,15 +16,39 @@ import torch.nn.functional as F
 
 from tilewright.graph.functions import Function
 from tilewright.graph.ir import Conv, Op, Pool
-from tilewright.quant.accumulator import average_fraction, average_multipliers
+from tilewright.quant.accumulator import (
+    accumulator_bound,
+    average_fraction,
+    average_multipliers,
+)
 from tilewright.quant.fixed import FixedGraph, FixedLayer
 from tilewright.quant.formats import QFormat
 from tilewright.quant.numerics import LEAKY_BITS
 
-__all__ = ["Constants", "emulate_layer", "layer_constants", "quantize_real", "run_emulated"]
+__all__ = [
+    "Constants",
+    "emulate_layer",
+    "exact_in_float32",
+    "layer_constants",
+    "quantize_real",
+    "run_emulated",
+]
 
 Constants = tuple[torch.Tensor, torch.Tensor]
 """Real weights [O, I/groups, kh, kw] and bias [O] of a layer."""
+
+
+def exact_in_float32(fixed: FixedGraph) -> bool:
+    """Whether `run_emulated` in float32 gives exactly what the integer reference does.
+
+    So it does where no accumulator reaches 2**24. LeakyReLU and tables multiply further, and are left out.
+    """
+    return all(
+        layer.leaky is None
+        and layer.function is None
+        and accumulator_bound(layer, fixed.formats) < 1 << 24
+        for layer in fixed.layers
+    )
 
 
 def layer_constants(layer: FixedLayer, dtype: torch.dtype = torch.float32) -> Constants:

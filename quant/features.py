@@ -8,7 +8,7 @@ then weigh as much as they do in what the next layers compute from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +16,15 @@ import numpy.typing as npt
 import torch
 
 from tilewright.graph.functions import Function
+from tilewright.graph.ir import ActivationKind, Layer
 from tilewright.quant import numerics
 from tilewright.quant.accumulator import floor_
 from tilewright.quant.candidates import Candidate, Step
-from tilewright.quant.constants import clip_range
+from tilewright.quant.constants import clip_range, fix_slope
 from tilewright.quant.fixed import FixedLayer, Leaky
 from tilewright.quant.formats import QFormat
 
-__all__ = ["feature_step", "noted", "requantizing_errors"]
+__all__ = ["can_be_negative", "feature_step", "noted", "requantizing_errors"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -99,6 +100,21 @@ def noted(step: Step, wanted: list[FloatArray], saturated: int) -> Step:
     if share > _SATURATED:
         notes.append(f"{share:.1%} of the values saturate")
     return replace(step, note="; ".join(notes))
+
+
+def can_be_negative(layer: Layer, formats: Mapping[str, QFormat]) -> bool:
+    """Whether the layer's results can be negative, whatever its weights are.
+
+    `formats` are those of the tensors that it reads.
+    """
+    activation = layer.activation
+    if activation.kind is ActivationKind.CLIP:
+        return activation.lo < 0.0
+    if activation.kind is ActivationKind.LEAKY and activation.slope != 1.0:
+        return fix_slope(activation) is not None
+    if activation.kind is ActivationKind.FUNCTION:
+        return True
+    return layer.conv is not None or any(formats[n].signed for n in layer.inputs)
 
 
 def feature_step(

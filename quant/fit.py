@@ -13,7 +13,7 @@ from tilewright.quant.candidates import FRAC_LIMIT, Step
 from tilewright.quant.fixed import FixedLayer
 from tilewright.quant.formats import QFormat
 
-__all__ = ["FINE_ENOUGH", "Build", "fit_weights", "refusal"]
+__all__ = ["FINE_ENOUGH", "Build", "fit_weights", "refusal", "too_fine"]
 
 _RESIDUAL_SHIFT = 8
 """The hardware adds a residual by weights of 2**shift, split into as many tiles as that takes. With
@@ -75,7 +75,7 @@ def _fit_common(
             note = f"overflows accumulators of {acc_bits} bits"
             if not may:
                 raise refusal(fixed, bound, acc_bits)
-        elif may and _too_fine(fixed, formats).any():
+        elif may and too_fine(fixed, formats).any():
             note = f"is too fine to add {fixed.layer.residual} to"
         else:
             return fixed, frac, note
@@ -100,7 +100,7 @@ def _fit_channels(
         fixed = build(weight_frac=fracs)
         bounds = accumulator_bounds(fixed, formats)
         over = np.array([b >= limit or b >= fine for b in bounds])
-        over |= _too_fine(fixed, formats)
+        over |= too_fine(fixed, formats)
         if not over.any():
             return fixed
         if (fracs[over] <= -FRAC_LIMIT).any():
@@ -108,7 +108,7 @@ def _fit_channels(
         fracs = fracs - over
 
 
-def _too_fine(fixed: FixedLayer, formats: Mapping[str, QFormat]) -> np.ndarray:
+def too_fine(fixed: FixedLayer, formats: Mapping[str, QFormat]) -> np.ndarray:
     """Channels whose residual's step is more than `_RESIDUAL_SHIFT` bits above the products'."""
     if fixed.layer.residual is None:
         return np.zeros(len(fixed.acc_frac), bool)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from tilewright.errors import TilewrightError
 from tilewright.graph.execute import run_float
 from tilewright.graph.ir import Graph
 from tilewright.quant.data import check_data, normalize
+from tilewright.quant.emulate import exact_in_float32, run_emulated
 from tilewright.quant.fixed import FixedGraph
 from tilewright.quant.floats import walk_float
 from tilewright.quant.reference import quantize_inputs, run_fixed, walk_fixed
@@ -201,17 +203,31 @@ def right_share(network: Graph | FixedGraph, inputs: Mapping[str, Array], labels
     tensor = output_tensor(graph, None)
     check_labels(labels, count, math.prod(graph.shapes[tensor]))
     size, right = _batch_size(graph), 0
+    fast = isinstance(network, FixedGraph) and exact_in_float32(network)
     for start in range(0, count, size):
         raw = {name: array[start : start + size] for name, array in inputs.items()}
         scores: Mapping[str, Array]
         if isinstance(network, FixedGraph):
-            scores = run_fixed(network, quantize_inputs(network, raw), keep=[tensor])
+            scores = _fixed_scores(network, raw, tensor, fast=fast)
         else:
             seen = {i.name: normalize(i, raw[i.name]) for i in graph.inputs}
             scores = run_float(graph, seen, keep=[tensor])
         answers = _answers(scores[tensor])
         right += int(np.count_nonzero(answers == labels[start : start + size]))
     return right / count
+
+
+def _fixed_scores(
+    fixed: FixedGraph, raw: Mapping[str, Array], tensor: str, *, fast: bool
+) -> dict[str, Array]:
+    """Values of `tensor`: integers, or if `fast` the same as real numbers in a third of the time."""
+    integers = quantize_inputs(fixed, raw)
+    if not fast:
+        return dict(run_fixed(fixed, integers, keep=[tensor]))
+    real = {name: fixed.formats[name].dequantize(q) for name, q in integers.items()}
+    with torch.inference_mode():
+        seen = {name: torch.from_numpy(x.astype(np.float32)) for name, x in real.items()}
+        return {tensor: run_emulated(fixed, seen)[tensor].numpy()}
 
 
 def _answers(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -2,15 +2,16 @@
 
 Each layer's *sensitivity* at a width is the squared difference that rounding its weights to that
 width alone makes at the network's outputs, relative to the outputs' energy, on calibration images.
-Differences of independent roundings add up (to what the widest weights lose), so that the *front* of cost against loss is found by
-greedy descent: from the most bits in all layers, again and again the step that costs the least
-additional loss for what it saves. Then layers take back what the budget leaves over.
+Differences of independent roundings add up, to what the widest weights lose; `budget` says how bits are
+chosen by them. As that is only nearly so, and knows nothing of learned rounding, what is chosen is
+quantized and measured on calibration images held out, beside the same bits in all layers and a mix that
+keeps close to those: the best is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import torch
 from tilewright.errors import TilewrightError
 from tilewright.graph.execute import run_float
 from tilewright.graph.ir import Graph
+from tilewright.quant.budget import Budget, Point, Prices, Table, choose, descend, uniform
 from tilewright.quant.candidates import initial_frac
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.data import normalize
@@ -28,68 +30,15 @@ from tilewright.quant.formats import MAX_BITS, MIN_BITS, QFormat
 from tilewright.quant.quantize import quantize
 from tilewright.quant.weights import channel_fracs
 
-__all__ = ["Budget", "Plan", "Point", "plan_bits"]
+__all__ = ["Budget", "Plan", "Point", "Table", "plan_bits"]
 
 _IMAGES = 32
 _CANDIDATES = (2, 3, 4, 5, 6, 7, 8)
+_HELD = 4
+"""One of so many images is held out to compare plans on."""
 
-Table = Mapping[str, Mapping[int, float]]
-"""For each layer: a number for each width."""
+Images = Mapping[str, npt.NDArray[np.generic]]
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What the weights may cost, or the loss may be; exactly one is given.
-
-    Attributes
-    ----------
-    average_bits : bits of a weight, averaged over all
-    weight_bytes : bytes of all weights, each in its own width
-    cost : another cost, added up over the layers, with `costs` for each layer and width (cycles of the
-        cycle model, for example)
-    loss : squared error of the outputs, relative to their energy
-    """
-
-    average_bits: float | None = None
-    weight_bytes: float | None = None
-    cost: float | None = None
-    costs: Table | None = None
-    loss: float | None = None
-
-    def __post_init__(self) -> None:
-        given = [v for v in (self.average_bits, self.weight_bytes, self.cost, self.loss) if v]
-        if len(given) != 1 or given[0] <= 0 or (self.cost is None) != (self.costs is None):
-            raise TilewrightError(
-                "A budget is one positive number: average_bits, weight_bytes, loss, or cost (with a "
-                "table of costs)"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """Bits by layer, what they cost, and the loss predicted for them."""
-
-    bits: Mapping[str, int]
-    cost: float
-    loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Prices:
-    """Loss of the widest weights, and what each layer loses and costs at each width."""
-
-    lost: float
-    sensitivity: Table
-    costs: Table
-
-    def point(self, bits: Mapping[str, int]) -> Point:
-        """What `bits` cost and lose together."""
-        return Point(
-            bits=dict(bits),
-            cost=sum(self.costs[name][b] for name, b in bits.items()),
-            loss=self.lost + sum(self.sensitivity[name][b] for name, b in bits.items()),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +51,19 @@ class Plan:
     chosen : the point chosen
     front : all points of the descent, from the most bits to the fewest
     sensitivity : loss by layer and width
+    measured : loss on images held out of each plan that was compared, by name
     """
 
     config: QuantConfig
     chosen: Point
     front: tuple[Point, ...]
     sensitivity: Table
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 def plan_bits(
     graph: Graph,
-    calibration: Mapping[str, npt.NDArray[np.generic]],
+    calibration: Images,
     budget: Budget,
     config: QuantConfig | None = None,
     *,
@@ -123,7 +74,7 @@ def plan_bits(
 
     Parameters
     ----------
-    graph, calibration : as for `quantize`; up to 32 images are used
+    graph, calibration : as for `quantize`; sensitivities are measured on up to 32 images
     budget : what may be spent, or lost
     config : everything else; its weight bits are replaced
     candidates : widths to choose from, 2..16
@@ -150,15 +101,54 @@ def plan_bits(
     base = replace(config, weight_bits=widths[-1])
     fixed = quantize(graph, few, base).fixed
     lost, sensitivity = _sensitivities(fixed, few, base, widths, progress)
-    prices = _Prices(lost, sensitivity, _costs(fixed, budget, widths))
-    front = _front(prices, widths)
-    chosen = _choose(front, budget, prices, fixed)
+    prices = Prices(lost, sensitivity, _costs(fixed, budget, widths))
+    front = descend(prices, widths)
+    plans = {"mixed": choose(front, budget, prices, graph.name)}
+    same = uniform(budget, prices, widths)
+    if same is not None:
+        bits = next(iter(same.bits.values()))
+        close = [w for w in widths if abs(w - bits) <= 1]
+        few = prices.within(close)
+        near = choose(descend(few, close), budget, few, graph.name)
+        plans |= {"mixed, close to uniform": near, f"uniform, {bits} bits": same}
+    measured = _measured(graph, calibration, base, plans, progress)
+    chosen = plans[min(measured, key=measured.__getitem__)] if measured else plans["mixed"]
     return Plan(
         config=replace(base, layer_weight_bits=dict(chosen.bits)),
         chosen=chosen,
         front=front,
         sensitivity=sensitivity,
+        measured=measured,
     )
+
+
+def _measured(
+    graph: Graph,
+    calibration: Images,
+    base: QuantConfig,
+    plans: Mapping[str, Point],
+    progress: Progress | None,
+) -> dict[str, float]:
+    """Loss of each plan on images held out; nothing where there is no choice, or too few images."""
+    if len({tuple(sorted(p.bits.items())) for p in plans.values()}) < 2:
+        return {}
+    count = len(next(iter(calibration.values())))
+    held = np.arange(count) % _HELD == _HELD - 1
+    if not held.any():
+        return {}
+    seen = {name: values[~held] for name, values in calibration.items()}
+    test = {name: values[held] for name, values in calibration.items()}
+    result = {}
+    for done, (name, point) in enumerate(plans.items(), 1):
+        config = replace(base, layer_weight_bits=dict(point.bits))
+        fixed = quantize(graph, seen, config).fixed
+        inputs, exact, energy = _exact(fixed, test)
+        with torch.inference_mode():
+            values = run_emulated(fixed, inputs)
+        result[name] = _loss(values, exact, energy)
+        if progress is not None:
+            progress(done, len(plans), f"loss of {name} on images held out: {result[name]:.3g}")
+    return result
 
 
 def _weighted(fixed: FixedGraph) -> list[FixedLayer]:
@@ -167,36 +157,48 @@ def _weighted(fixed: FixedGraph) -> list[FixedLayer]:
 
 def _sensitivities(
     fixed: FixedGraph,
-    raw: Mapping[str, npt.NDArray[np.generic]],
+    raw: Images,
     config: QuantConfig,
     widths: Sequence[int],
     progress: Progress | None,
 ) -> tuple[float, dict[str, dict[int, float]]]:
     """Loss at the largest width, and what each layer adds at each smaller one."""
-    inputs = {
-        spec.name: torch.from_numpy(normalize(spec, raw[spec.name])) for spec in fixed.graph.inputs
-    }
-    names = list(dict.fromkeys(output.tensor for output in fixed.graph.outputs))
-    exact = run_float(fixed.graph, {k: v.numpy() for k, v in inputs.items()}, keep=names)
+    inputs, exact, energy = _exact(fixed, raw)
     layers = _weighted(fixed)
     result = {}
     with torch.inference_mode():
         values = run_emulated(fixed, inputs)
-        energy = {name: max(float(np.square(exact[name]).sum()), 1e-30) for name in names}
-
-        def loss(results: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> float:
-            parts = (float((results[n] - wanted[n]).square().sum()) / energy[n] for n in names)
-            return sum(parts) / len(names)
-
-        lost = loss(values, {name: torch.from_numpy(exact[name]) for name in names})
+        lost = _loss(values, exact, energy)
         for done, layer in enumerate(layers, 1):
             result[layer.name] = {widths[-1]: 0.0}
             for bits in widths[:-1]:
                 changed = _run_from(fixed, values, layer, _coarser(layer, bits, config))
-                result[layer.name][bits] = loss(changed, values)
+                result[layer.name][bits] = _loss(changed, values, energy)
             if progress is not None:
                 progress(done, len(layers), f"sensitivity of {layer.name}")
     return lost, result
+
+
+def _exact(
+    fixed: FixedGraph, raw: Images
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, float]]:
+    """Normalized inputs, what the outputs are in the float network, and their energies."""
+    inputs = {spec.name: normalize(spec, raw[spec.name]) for spec in fixed.graph.inputs}
+    names = list(dict.fromkeys(output.tensor for output in fixed.graph.outputs))
+    exact = run_float(fixed.graph, inputs, keep=names)
+    energy = {name: max(float(np.square(exact[name]).sum()), 1e-30) for name in names}
+    tensors = ({name: torch.from_numpy(found[name]) for name in found} for found in (inputs, exact))
+    return *tensors, energy
+
+
+def _loss(
+    results: Mapping[str, torch.Tensor],
+    wanted: Mapping[str, torch.Tensor],
+    energy: Mapping[str, float],
+) -> float:
+    """Squared error of the outputs, relative to their energy."""
+    parts = (float((results[n] - wanted[n]).square().sum()) / e for n, e in energy.items())
+    return sum(parts) / len(energy)
 
 
 def _coarser(layer: FixedLayer, bits: int, config: QuantConfig) -> torch.Tensor:
@@ -237,64 +239,3 @@ def _costs(fixed: FixedGraph, budget: Budget, widths: Sequence[int]) -> Table:
     sizes = {x.name: x.weight.size for x in layers if x.weight is not None}
     unit = 8.0 if budget.average_bits is None else float(sum(sizes.values()))
     return {name: {b: size * b / unit for b in widths} for name, size in sizes.items()}
-
-
-def _front(prices: _Prices, widths: Sequence[int]) -> tuple[Point, ...]:
-    """Greedy descent from the most bits in all layers to the fewest."""
-    sensitivity, costs = prices.sensitivity, prices.costs
-    bits = dict.fromkeys(sensitivity, widths[-1])
-    points = [prices.point(bits)]
-    while True:
-        best: tuple[float, str, int] | None = None
-        for name, now in bits.items():
-            for lower in (w for w in widths if w < now):
-                saved = costs[name][now] - costs[name][lower]
-                added = sensitivity[name][lower] - sensitivity[name][now]
-                if saved > 0 and (best is None or added / saved < best[0]):
-                    best = (added / saved, name, lower)
-        if best is None:
-            return tuple(points)
-        bits[best[1]] = best[2]
-        points.append(prices.point(bits))
-
-
-def _choose(front: Sequence[Point], budget: Budget, prices: _Prices, fixed: FixedGraph) -> Point:
-    """The point of least loss within the budget, or of least cost within the loss."""
-    if budget.loss is not None:
-        within = [point for point in front if point.loss <= budget.loss]
-        if not within:
-            raise TilewrightError(
-                f"A loss of {budget.loss:g} cannot be reached for {fixed.graph.name!r} with these "
-                f"widths: the nearest that can is {min(p.loss for p in front):g}"
-            )
-        return min(within, key=lambda point: point.cost)
-    limit = next(
-        v for v in (budget.average_bits, budget.weight_bytes, budget.cost) if v is not None
-    )
-    within = [point for point in front if point.cost <= limit]
-    if not within:
-        least = min(point.cost for point in front)
-        raise TilewrightError(
-            f"A budget of {limit:g} cannot be met for {fixed.graph.name!r} with these widths: the "
-            f"nearest that can is {least:g}"
-        )
-    return _filled(min(within, key=lambda point: point.loss), limit, prices)
-
-
-def _filled(point: Point, limit: float, prices: _Prices) -> Point:
-    """`point` with more bits wherever the rest of the budget buys less loss, the best bargain first."""
-    sensitivity, costs = prices.sensitivity, prices.costs
-    bits, spent = dict(point.bits), point.cost
-    while True:
-        bargains = [
-            ((sensitivity[name][now] - sensitivity[name][more]), name, more, price)
-            for name, now in bits.items()
-            for more in costs[name]
-            if more > now
-            and more in sensitivity[name]
-            and (price := costs[name][more] - costs[name][now]) <= limit - spent
-        ]
-        gain, name, more, price = max(bargains, default=(0.0, "", 0, 0.0))
-        if gain <= 0.0:
-            return prices.point(bits)
-        bits[name], spent = more, spent + price

@@ -14,6 +14,7 @@ from tilewright.graph.ir import Graph
 from tilewright.quant.candidates import Step
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.data import prepare
+from tilewright.quant.descent import descend
 from tilewright.quant.equalize import channel_ranges, equalize
 from tilewright.quant.fixed import FixedGraph
 from tilewright.quant.rescale import rescale
@@ -89,13 +90,17 @@ def quantize(
     keeper = None if checkpoint is None else Keeper(checkpoint, graph, data, config)
     try:
         result = Search(graph, data, config, progress=progress, keeper=keeper).run()
+        fixed, log = result.fixed, head + result.log
+        if config.descent:
+            fixed, changes = descend(fixed, data, config, progress)
+            log += changes
     except KeyboardInterrupt:
         if keeper is not None:
             keeper.write()
         raise
     if keeper is not None:
         keeper.remove()
-    return QuantResult(result.fixed, head + result.log)
+    return QuantResult(fixed, log)
 
 
 def _rewritten(name: str, note: str) -> Step:

@@ -30,8 +30,10 @@ _BLOCK = 1 << 25
 """Weights improved at once: of a fully connected layer some output channels after the others."""
 _COLUMNS = 32
 """Weights of a channel that are improved one by one before the others are told."""
-_DAMPING = 0.01
-"""Added to the diagonal of the second moments, relative to its mean, against too few images."""
+_DAMPINGS = (0.01, 0.1, 1.0)
+"""Added to the diagonal of the second moments, relative to its mean, against too few images: the first
+where an image gives many samples, else the one that does best on samples held out."""
+_FOLDS = 4
 _ENOUGH = 4
 """Samples for each weight of a channel from which on the target itself is fitted to the data."""
 
@@ -107,6 +109,7 @@ def reconstruct(
     offsets: Sequence[int],
     finest: IntArray,
     per_channel: bool,
+    scarce: bool = False,
 ) -> Reconstruction:
     """Integer weights of least squared error of the layer's results on `samples`.
 
@@ -119,8 +122,10 @@ def reconstruct(
         channel, which say too little
     finest : largest fractional length that a channel may get, int64 [O]
     per_channel : whether each channel takes its own best offset, or all take one
+    scarce : whether an image gives one sample, as to a fully connected layer
     """
-    problem = _problem(weight, samples)
+    damping = _held_out(weight, form, fracs, samples) if scarce else _DAMPINGS[0]
+    problem = _problem(weight, samples, damping)
     size = weight[0].size
     rows = len(weight) if samples.windows.shape[0] > 1 else max(1, _BLOCK // size)
     parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
@@ -160,8 +165,38 @@ def _best(
     return integers, fracs, error
 
 
-def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:
-    """The quadratic problem: second moments of the centred windows, and the target weights."""
+def _held_out(
+    weight: npt.NDArray[np.float32], form: QFormat, fracs: IntArray, samples: Samples
+) -> float:
+    """The damping of least squared error on samples that the weights were not chosen on.
+
+    Weights are chosen on all but a quarter of the samples, for each quarter in turn.
+    """
+    count = samples.windows.shape[1]
+    if count < 2 * _FOLDS:
+        return _DAMPINGS[0]
+    unit = torch.from_numpy(np.ldexp(1.0, -fracs)).float()[:, None]
+    errors = np.zeros(len(_DAMPINGS))
+    for fold in range(_FOLDS):
+        held = torch.arange(count) % _FOLDS == fold
+        chosen, other = (samples.part(~held), samples.part(held))
+        for index, damping in enumerate(_DAMPINGS):
+            problem = _problem(weight, chosen, damping)
+            integers, _ = _descend(problem, form, fracs)
+            real = (torch.from_numpy(integers).float() * unit).reshape(problem.target.shape)
+            sums = (other.windows - problem.mean.float()[:, None]) @ real.transpose(1, 2)
+            wanted = other.wanted - problem.goal.float()
+            errors[index] += float(
+                (sums.transpose(0, 1).reshape(wanted.shape) - wanted).square().sum()
+            )
+    return _DAMPINGS[int(errors.argmin())]
+
+
+def _problem(weight: npt.NDArray[np.float32], samples: Samples, relative: float) -> _Problem:
+    """The quadratic problem: second moments of the centred windows, and the target weights.
+
+    `relative` is the damping relative to the mean of the moments' diagonal.
+    """
     windows = samples.windows
     groups, pixels, size = windows.shape
     mean = windows.mean(dim=1, dtype=torch.float64)
@@ -171,10 +206,10 @@ def _problem(weight: npt.NDArray[np.float32], samples: Samples) -> _Problem:
     kept = (target != 0).float()
     if pixels <= size:
         factor = centred / pixels**0.5
-        damping = _DAMPING * factor.square().sum(dim=(1, 2)) / size
+        damping = relative * factor.square().sum(dim=(1, 2)) / size
         return _Problem(factor, target, _positive(damping)[:, None], mean, goal, kept)
     moments = (centred.transpose(1, 2) @ centred / pixels).double()
-    damping = _positive(_DAMPING * moments.diagonal(dim1=1, dim2=2).mean(dim=1))
+    damping = _positive(relative * moments.diagonal(dim1=1, dim2=2).mean(dim=1))
     damped = moments + torch.diag_embed(damping[:, None].expand(groups, size))
     lower = torch.linalg.cholesky(damped)
     if pixels >= _ENOUGH * size:

@@ -80,7 +80,7 @@ def rescale(
     maps: dict[str, _Map] = {}
     for layer, values in walk_float(graph, data):
         few = _sample(values)
-        signed = not config.unsigned or bool(few.min() < 0.0)
+        signed = not config.unsigned or bool(values.min() < 0.0)
         high = values.max(axis=(0, 2, 3)).astype(np.float64)
         maps[layer.name] = _Map(few, high, config.features(layer.name, layer) - signed)
     notes: dict[str, str] = {}
@@ -105,14 +105,19 @@ def rescale(
 
 
 def _sample(values: FloatArray) -> DoubleArray:
-    """Values [C, n] of at most `_SAMPLES / C` pixels, the same ones in every run."""
+    """Values [C, n] of at most `_SAMPLES / C` pixels, the same ones in every run.
+
+    Each channel's largest magnitude over all pixels comes last: it says how far the format must reach
+    not to cut anything off, and a sample of pixels seldom holds it.
+    """
     images, channels, height, width = values.shape
     pixels = images * height * width
     count = min(pixels, max(1, _SAMPLES // channels))
     chosen = np.random.default_rng(0).choice(pixels, count, replace=False, shuffle=False)
     image, pixel = np.divmod(chosen, height * width)
-    few = values.reshape(images, channels, -1)[image, :, pixel]
-    return few.T.astype(np.float64)
+    few = values.reshape(images, channels, -1)[image, :, pixel].T
+    largest = np.abs(values).max(axis=(0, 2, 3))[:, None]
+    return np.append(few, largest, axis=1).astype(np.float64)
 
 
 def _fit_maps(

@@ -36,6 +36,10 @@ class Samples:
     windows: torch.Tensor
     wanted: torch.Tensor
 
+    def part(self, pixels: torch.Tensor) -> Samples:
+        """The samples of some pixels, bool [pixels]."""
+        return Samples(self.windows[:, pixels], self.wanted[pixels])
+
 
 def draw(
     layer: Layer,

@@ -6,12 +6,11 @@ a weight phase, then a data phase that goes greedily from layer to layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from tilewright.graph.ir import ActivationKind, Graph, Layer, Op
@@ -19,14 +18,20 @@ from tilewright.quant.accumulator import Accumulator, accumulator_bound, as_tens
 from tilewright.quant.adapt import adapt
 from tilewright.quant.candidates import Step, choose, initial_frac, neighbourhood
 from tilewright.quant.config import QuantConfig
-from tilewright.quant.constants import clip_range, fix_layer, fix_slope
-from tilewright.quant.features import feature_step, noted, requantizing_errors
+from tilewright.quant.constants import clip_range, fix_layer
+from tilewright.quant.features import (
+    can_be_negative,
+    feature_step,
+    noted,
+    requantizing_errors,
+)
 from tilewright.quant.fit import fit_weights, refusal
-from tilewright.quant.fixed import FixedGraph, FixedLayer, IntArray
+from tilewright.quant.fixed import FixedGraph, FixedLayer
 from tilewright.quant.floats import float_layer
 from tilewright.quant.formats import QFormat
 from tilewright.quant.reference import postprocess
 from tilewright.quant.resume import Keeper, SearchState
+from tilewright.quant.trial import Chunks, FloatArray, Trial, output_error, stored_map
 from tilewright.quant.weights import rounding_errors, weight_step
 
 __all__ = ["Progress", "Search", "SearchResult"]
@@ -35,8 +40,6 @@ Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what was done last)."""
 
 _CHUNK_VALUES = 1 << 22
-FloatArray = npt.NDArray[np.float32]
-Chunks = list[torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +90,7 @@ class Search:
         self._squared = movable and config.objective == "squared"
         self._adapts = movable and config.corrects
         self._unsigned = movable and config.unsigned
+        self._joint = movable and config.joint
         weighted = sum(x.conv is not None for x in graph.layers)
         self._steps = len(graph.inputs) + len(graph.layers) + weighted * (1 + self._adapts)
         self._formats: dict[str, QFormat] = {}
@@ -112,7 +116,13 @@ class Search:
             if self._keeper is not None:
                 self._keeper.keep(SearchState(layers=tuple(layers), log=tuple(self._log)))
         fixed = FixedGraph(graph=self._graph, formats=self._formats, layers=tuple(layers))
-        return SearchResult(fixed, tuple(self._log), self._output_error())
+        names = {o.tensor for o in self._graph.outputs}
+        error = output_error(
+            [self._floats[n] for n in names],
+            [self._fixed[n] for n in names],
+            [2.0 ** -self._formats[n].frac for n in names],
+        )
+        return SearchResult(fixed, tuple(self._log), error)
 
     def _resume(self) -> list[FixedLayer]:
         """Layers that an interrupted search had done, after running them once more."""
@@ -160,7 +170,7 @@ class Search:
         size = self._chunk_images()
         parts = [values[start : start + size] for start in range(0, len(values), size)]
         self._floats[name] = parts
-        self._fixed[name] = [_stored(form, form.quantize(p)) for p in parts]
+        self._fixed[name] = [stored_map(form, form.quantize(p)) for p in parts]
         self._record(feature_step(name, bits, initial, frac, candidates))
 
     def _chunk_images(self) -> int:
@@ -169,16 +179,39 @@ class Search:
 
     def _layer(self, layer: Layer, weights: Step | None) -> FixedLayer:
         bits = self._config.features(layer.name, layer)
-        signed = not self._unsigned or self._has_sign(layer)
-        fixed = self._fit(layer, QFormat(bits, 0, signed), weights)
-        accs, wanted = self._compute(fixed)
-        step = self._choose(fixed, accs, wanted)
+        signed = not self._unsigned or can_be_negative(layer, self._formats)
+        blank, best = QFormat(bits, 0, signed), None
+        for offered in self._offers(weights):
+            found = self._try(layer, blank, offered)
+            if best is None or found.error < best.error:
+                best = found
+        assert best is not None
+        fixed, accs, wanted, step = best.fixed, best.accs, best.wanted, best.step
+        for taken in best.log:
+            self._record(taken)
         output = QFormat(bits, step.frac, signed)
         lo, hi = clip_range(layer.activation, output)
         fixed = replace(fixed, output=output, lo=lo, hi=hi)
         self._formats[layer.name] = output
         self._record(noted(step, wanted, self._store(fixed, accs, wanted)))
         return fixed
+
+    def _offers(self, weights: Step | None) -> Iterator[Step | None]:
+        """Fractional lengths of a layer's weights to try: what the weight phase chose, and around it."""
+        yield weights
+        if weights is not None and self._joint:
+            for change in (-1, 1):
+                channels = tuple(frac + change for frac in weights.channels)
+                note = "chosen together with the output's"
+                yield replace(weights, frac=weights.frac + change, channels=channels, note=note)
+
+    def _try(self, layer: Layer, output: QFormat, weights: Step | None) -> Trial:
+        """A layer with these weights' fractional lengths and the best format for what it stores."""
+        log: list[Step] = []
+        fixed = self._fit(layer, output, weights, log)
+        accs, wanted = self._compute(fixed)
+        step = self._choose(fixed, accs, wanted)
+        return Trial(fixed, accs, wanted, step, log)
 
     def _compute(self, fixed: FixedLayer) -> tuple[Chunks, list[FloatArray]]:
         """A layer's exact accumulators, and its results in the float network."""
@@ -193,22 +226,16 @@ class Search:
         """Keep a layer's maps for its readers; returns how many values saturate."""
         stored = [postprocess(fixed, acc.to(torch.int64).numpy()) for acc in accs]
         self._floats[fixed.name] = wanted
-        self._fixed[fixed.name] = [_stored(fixed.output, q) for q, _ in stored]
+        self._fixed[fixed.name] = [stored_map(fixed.output, q) for q, _ in stored]
         return sum(saturated for _, saturated in stored)
 
-    def _has_sign(self, layer: Layer) -> bool:
-        """Whether the layer's results can be negative, whatever its weights are."""
-        activation = layer.activation
-        if activation.kind is ActivationKind.CLIP:
-            return activation.lo < 0.0
-        if activation.kind is ActivationKind.LEAKY and activation.slope != 1.0:
-            return fix_slope(activation) is not None
-        if activation.kind is ActivationKind.FUNCTION:
-            return True
-        return layer.conv is not None or any(self._formats[n].signed for n in layer.inputs)
+    def _fit(
+        self, layer: Layer, output: QFormat, weights: Step | None, log: list[Step]
+    ) -> FixedLayer:
+        """Fixed-point form of `layer`, with a smaller weight frac where accumulators ask for it.
 
-    def _fit(self, layer: Layer, output: QFormat, weights: Step | None) -> FixedLayer:
-        """Fixed-point form of `layer`, with a smaller weight frac where accumulators ask for it."""
+        What was decided is added to `log`.
+        """
         build = partial(
             fix_layer,
             layer,
@@ -228,7 +255,7 @@ class Search:
         movable = self._weight_frac is None
         fixed, step = fit_weights(build, self._formats, weights, acc_bits=acc_bits, movable=movable)
         if step.note:
-            self._record(step)
+            log.append(step)
         if not self._adapts:
             return fixed
         adapted, step = adapt(
@@ -239,7 +266,7 @@ class Search:
             [self._floats[n] for n in layer.all_inputs],
             [self._fixed[n] for n in layer.all_inputs],
         )
-        self._record(step)
+        log.append(step)
         return adapted
 
     def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> Step:
@@ -267,19 +294,3 @@ class Search:
         )
         frac, candidates = choose(fracs, errors.tolist())
         return feature_step(layer.name, bits, initial, frac, candidates)
-
-    def _output_error(self) -> float:
-        total = 0.0
-        for name in {o.tensor for o in self._graph.outputs}:
-            scale, error, magnitude = 2.0 ** -self._formats[name].frac, 0.0, 0.0
-            for wanted, stored in zip(self._floats[name], self._fixed[name], strict=True):
-                error += float(np.abs(wanted - stored.numpy() * scale).sum())
-                magnitude += float(np.abs(wanted, dtype=np.float64).sum())
-            total += error / magnitude if magnitude else float(error > 0.0)
-        return total
-
-
-def _stored(form: QFormat, integers: IntArray) -> torch.Tensor:
-    """A feature map's integers in the type that takes the least memory."""
-    kind = np.int16 if form.max < 1 << 15 else np.int32
-    return torch.from_numpy(integers.astype(kind))

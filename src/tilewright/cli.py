@@ -191,6 +191,10 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--objective", choices=OBJECTIVES, default=None,
         help="error by which feature maps' fractional lengths are chosen (default squared)")  # fmt: skip
     add("--rounding", choices=ROUNDINGS, default=None, help="of weights (default learned)")
+    add("--joint", action="store_true", default=None,
+        help="fractional lengths of a layer's weights, bias and output chosen together")  # fmt: skip
+    add("--descent", action="store_true", default=None,
+        help="coordinate descent over fractional lengths after the greedy pass")  # fmt: skip
     add("--average-bits", type=float, metavar="N",
         help="choose each layer's weight bits, N on average")  # fmt: skip
     add("--weight-bytes", type=int, metavar="N", help="... N bytes of weights at most")

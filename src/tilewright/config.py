@@ -84,6 +84,8 @@ class QuantSection:
     rescale : multiply feature maps and their channels so that powers of two fit them
     bias_correction : make each channel's mean result that of the float network
     rounding : of weights: "nearest", or "learned" from the calibration images
+    joint : choose the fractional lengths of a layer's weights, bias and output together
+    descent : try every fractional length again after the greedy pass, by the outputs' error
     images : calibration images used, from the front of the set
     layers, kinds : other bit widths by layer name, or by kind (conv, depthwise, fc)
     average_bits, weight_bytes, cycles, loss : a budget under which each layer's weight bits are
@@ -101,6 +103,8 @@ class QuantSection:
     rescale: bool = _option(True)
     bias_correction: bool = _option(True)
     rounding: str = _option("learned", choices=ROUNDINGS)
+    joint: bool = _option(False)
+    descent: bool = _option(False)
     images: int = _option(64, low=1, high=1_000_000)
     average_bits: float | None = _option(low=MIN_BITS, high=MAX_BITS)
     weight_bytes: int | None = _option(low=1, high=1 << 40)
@@ -122,6 +126,8 @@ class QuantSection:
             rescale=self.rescale,
             bias_correction=self.bias_correction,
             rounding=self.rounding,
+            joint=self.joint,
+            descent=self.descent,
             acc_bits=target.acc_bits,
             layer_weight_bits=_given(self.layers, "weight_bits"),
             layer_feature_bits=_given(self.layers, "feature_bits"),

@@ -46,7 +46,7 @@ def resolve(options: argparse.Namespace) -> Config:
                   "static": "static", "per_channel": "per_channel",
                   "objective": "objective", "unsigned": "unsigned", "equalize": "equalize",
                   "rescale": "rescale", "bias_correction": "bias_correction",
-                  "rounding": "rounding", "average_bits": "average_bits",
+                  "rounding": "rounding", "joint": "joint", "descent": "descent", "average_bits": "average_bits",
                   "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
                   "images": "calibration_images"},
         "compress": {"methods": "methods", "train": "train", "epochs": "epochs", "rounds": "rounds",

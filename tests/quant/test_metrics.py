@@ -8,7 +8,8 @@ import pytest
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
 from tilewright.quant.config import QuantConfig
-from tilewright.quant.metrics import accuracy, compare, sqnr_db
+from tilewright.quant.emulate import exact_in_float32
+from tilewright.quant.metrics import accuracy, compare, right_share, sqnr_db
 from tilewright.quant.quantize import quantize
 
 
@@ -81,6 +82,22 @@ def test_accuracy_counts_right_answers_and_agreement():
     assert (result.images, result.float_correct, result.fixed_correct) == (4, 3, 2)
     assert result.agreeing == 3
     assert (result.float_share, result.fixed_share) == (0.75, 0.5)
+
+
+@pytest.mark.parametrize("bits", [4, 16])
+def test_the_share_of_right_answers_is_that_of_the_integer_reference(bits):
+    """Computed in float32 where that is exact (4 bits), in integers where it is not (16)."""
+    rng = np.random.default_rng(0)
+    graph = pass_through()
+    graph.layers[0].conv.weight[:] += rng.normal(0.0, 0.3, graph.layers[0].conv.weight.shape)
+    config = QuantConfig(weight_bits=bits, feature_bits=bits)
+    images = rows(*rng.normal(size=(64, 3)))
+    fixed = quantize(graph, images, config).fixed
+    assert exact_in_float32(fixed) == (bits == 4)
+    labels = rng.integers(0, 3, 64)
+    found = accuracy(fixed, images, labels)
+    assert right_share(fixed, images, labels) == found.fixed_share
+    assert right_share(graph, images, labels) == found.float_share
 
 
 def test_accuracy_asks_which_of_several_outputs():

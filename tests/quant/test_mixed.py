@@ -5,6 +5,7 @@ import pytest
 
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Conv, Graph, Input, Layer, Op, Output
+from tilewright.quant import mixed
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.floats import walk_float
 from tilewright.quant.mixed import Budget, plan_bits
@@ -58,6 +59,26 @@ def test_mixed_bits_lose_less_than_the_same_number_in_every_layer():
     assert plan.chosen.bits["faint"] < plan.chosen.bits["first"]
     uniform = error(graph, QuantConfig(weight_bits=4, feature_bits=12))
     assert error(graph, plan.config) < 0.7 * uniform
+
+
+def test_plans_are_compared_on_images_held_out_and_the_best_is_taken():
+    graph = network()
+    plan = plan_bits(graph, images(), Budget(average_bits=4.0))
+    assert list(plan.measured) == ["mixed", "mixed, close to uniform", "uniform, 4 bits"]
+    assert min(plan.measured, key=plan.measured.get) == "mixed"
+    assert set(plan.chosen.bits.values()) != {4}
+
+
+def test_layers_that_ask_for_it_get_the_same_bits(monkeypatch):
+    """Sensitivities that mislead do not make the result worse than the same bits everywhere."""
+    graph = network()
+    wrong = {x.name: {b: 1.0 * b for b in range(2, 9)} for x in graph.layers}
+    wrong["faint"] = {b: 1e3 * (8 - b) for b in range(2, 9)}
+    monkeypatch.setattr(mixed, "_sensitivities", lambda *rest: (0.0, wrong))
+    plan = plan_bits(graph, images(), Budget(average_bits=4.0))
+    assert plan.measured["mixed"] > plan.measured["uniform, 4 bits"]
+    assert plan.measured["mixed, close to uniform"] > plan.measured["uniform, 4 bits"]
+    assert set(plan.chosen.bits.values()) == {4}
 
 
 def test_the_front_falls_in_cost_and_rises_in_loss():

@@ -80,6 +80,27 @@ def test_weights_of_exactly_zero_stay_zero_while_the_others_make_up_for_them(pix
         assert squared(found.weight.reshape(3, 8) / 8, samples).sum() < nearest.sum()
 
 
+def test_few_samples_are_not_trusted_more_than_samples_held_out_allow():
+    """What 30 samples of unrelated inputs say of 24 weights is mostly chance."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(16, 24, 1, 1)).astype(np.float32)
+
+    def drawn(count):
+        windows = rng.normal(size=(1, count, 24))
+        parts = windows, windows[0] @ weight.reshape(16, 24).T
+        return Samples(*(torch.from_numpy(part).float() for part in parts))
+
+    few, other, fracs = drawn(30), drawn(5000), np.full(16, 2)
+    errors = []
+    for scarce in (False, True):
+        found = reconstruct(
+            weight, QFormat(5, 0), fracs, few, offsets=(0,), finest=fracs, per_channel=True,
+            scarce=scarce,
+        )  # fmt: skip
+        errors.append(squared(found.weight.reshape(16, 24) / 4, other).sum())
+    assert errors[1] < 0.9 * errors[0]
+
+
 def test_one_offset_serves_all_channels_where_they_share_a_frac():
     weight, samples = problem(2)
     found = reconstruct(

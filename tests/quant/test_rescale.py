@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from float_networks import output_error
 
+import tilewright.quant.rescale as rescale_module
 from tilewright.graph.execute import run_float
 from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Output
 from tilewright.quant.config import QuantConfig
@@ -90,6 +91,16 @@ def test_weights_that_fill_their_formats_badly_come_closer_to_float():
         output_error(graph, data, replace(config, rescale=on)) for on in (False, True)
     )
     assert rescaled < without
+
+
+def test_the_one_large_value_of_a_million_is_seen():
+    """It says where a format of many bits must end, and a sample of the pixels would miss it."""
+    rng = np.random.default_rng(0)
+    values = rng.uniform(size=(16, 1, 256, 256)).astype(np.float32)
+    values[7, 0, 100, 100] = -40.0
+    few = rescale_module._sample(values)
+    assert few.shape[1] < values.size / 2
+    assert few.max() == 40.0
 
 
 def test_dead_maps_and_channels_stay_as_they_are():

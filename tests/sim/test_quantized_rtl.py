@@ -22,6 +22,7 @@ METHODS = {
     "per-tensor": QuantConfig.paper(acc_bits=32),
     "per-channel": QuantConfig.paper(acc_bits=32, per_channel=True),
     "squared": QuantConfig.paper(acc_bits=32, objective="squared"),
+    "joint, descent": QuantConfig.paper(acc_bits=32, joint=True, descent=True),
     "equalized": QuantConfig(acc_bits=32, rounding="nearest"),
     "learned": QuantConfig(acc_bits=32),
     "learned, 4 bits": QuantConfig(acc_bits=32, weight_bits=4),
