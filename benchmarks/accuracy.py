@@ -89,13 +89,9 @@ def configurations() -> Iterator[tuple[str, int, int, QuantConfig]]:
             yield method, weights, 8, QuantConfig.paper(weight_bits=weights, **options)
     for weights, features in (*BITS, (AVERAGE, 8)):
         yield "all", weights, features, QuantConfig(weight_bits=weights, feature_bits=features)
-    for bits in (8, 4):
-        yield (
-            "all + joint + descent",
-            bits,
-            8,
-            QuantConfig(weight_bits=bits, joint=True, descent=True),
-        )
+    for weights in (8, 4):
+        config = QuantConfig(weight_bits=weights, joint=True, descent=True)
+        yield "all + joint + descent", weights, 8, config
     yield "all, 4 bits in fully connected layers", 8, 8, QuantConfig(kind_weight_bits={"fc": 4})
 
 

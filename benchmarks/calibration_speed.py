@@ -81,7 +81,8 @@ def _measure(work: str, imagenet: Path | None) -> dict[str, Any]:
 
 def _images(folder: Path | None) -> tuple[Any, Any]:
     if folder is not None:
-        return accuracy_models.photographs(folder)
+        images, labels = accuracy_models.photographs(folder)
+        return images, labels
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (TESTED, 3, 224, 224), np.uint8)
     return images, rng.integers(0, 1000, TESTED)

@@ -108,8 +108,8 @@ def plan_bits(
     if same is not None:
         bits = next(iter(same.bits.values()))
         close = [w for w in widths if abs(w - bits) <= 1]
-        few = prices.within(close)
-        near = choose(descend(few, close), budget, few, graph.name)
+        narrow = prices.within(close)
+        near = choose(descend(narrow, close), budget, narrow, graph.name)
         plans |= {"mixed, close to uniform": near, f"uniform, {bits} bits": same}
     measured = _measured(graph, calibration, base, plans, progress)
     chosen = plans[min(measured, key=measured.__getitem__)] if measured else plans["mixed"]
@@ -187,8 +187,8 @@ def _exact(
     names = list(dict.fromkeys(output.tensor for output in fixed.graph.outputs))
     exact = run_float(fixed.graph, inputs, keep=names)
     energy = {name: max(float(np.square(exact[name]).sum()), 1e-30) for name in names}
-    tensors = ({name: torch.from_numpy(found[name]) for name in found} for found in (inputs, exact))
-    return *tensors, energy
+    seen = {name: torch.from_numpy(x) for name, x in inputs.items()}
+    return seen, {name: torch.from_numpy(x) for name, x in exact.items()}, energy
 
 
 def _loss(

@@ -117,7 +117,8 @@ def _sample(values: FloatArray) -> DoubleArray:
     image, pixel = np.divmod(chosen, height * width)
     few = values.reshape(images, channels, -1)[image, :, pixel].T
     largest = np.abs(values).max(axis=(0, 2, 3))[:, None]
-    return np.append(few, largest, axis=1).astype(np.float64)
+    sample: DoubleArray = np.append(few, largest, axis=1).astype(np.float64)
+    return sample
 
 
 def _fit_maps(
