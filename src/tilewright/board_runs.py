@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["open_accelerator", "run"]
 
 _TOP = 3
-_VIRTUAL_TIMEOUT_S, _VIRTUAL_GAP_S = 4.0, 0.2
-"""A simulated board answers some hundred times more slowly than a real one."""
+_VIRTUAL_TIMEOUT_S, _NETLIST_TIMEOUT_S, _VIRTUAL_GAP_S = 4.0, 60.0, 0.2
+"""A simulated board answers some hundred times more slowly than a real one, its cells some thousand;
+the test at power-up comes first."""
 
 
 def run(options: argparse.Namespace) -> Outcome:
@@ -225,7 +226,8 @@ def open_accelerator(
         ) as terminal,
         SerialTransport(terminal, virtual_identity(board).baud) as transport,
     ):
-        link = Link(transport, timeout_s=_VIRTUAL_TIMEOUT_S, gap_s=_VIRTUAL_GAP_S)
+        timeout_s = _NETLIST_TIMEOUT_S if netlist else _VIRTUAL_TIMEOUT_S
+        link = Link(transport, timeout_s=timeout_s, gap_s=_VIRTUAL_GAP_S)
         yield Accelerator(link, board=board.name)
 
 
