@@ -2,6 +2,7 @@
 
 import io
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,15 @@ def test_the_report_prints_and_returns_float_fixed_and_predicted_cycles(net):
     assert first.cycles_predicted and first.cycles_measured is None
 
 
-def test_the_readme_names_only_what_the_api_has():
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_readme_s_ten_lines_run_as_they_stand_there(tmp_path, monkeypatch, net, capsys):
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    used = set(re.findall(r"\btilewright\.([a-zA-Z]+)\(", text))
-    assert used == {"load", "quantize", "compile", "verilog", "simulate", "report", "Target"}
-    assert used <= set(tilewright.__all__)
+    (lines,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    np.save("images.npy", IMAGES)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Conv2d(4, 2, 1)).eval()
+    torch.onnx.export(module, (torch.from_numpy(IMAGES[:1]),), "model.onnx", dynamo=False)
+    Path("ten_lines.py").write_text(lines, "utf-8")
+    runpy.run_path("ten_lines.py")
+    assert capsys.readouterr().out.startswith("True []\n")
+    assert Path("out/verilog/tilewright.v").is_file()

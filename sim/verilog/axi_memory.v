@@ -10,6 +10,14 @@
 
 `timescale 1ns / 1ns
 
+// A macro, not a task: Verilator would clear a task's text, 96 bytes a call, in every cycle.
+`define FAIL(TEXT, WHERE) \
+    if (!failed) begin \
+        failed = 1; \
+        failure = TEXT; \
+        failure_address = WHERE; \
+    end
+
 module tilewright_axi_memory #(
     parameter BUS_BYTES = 8,
     parameter BEATS = 8388608,
@@ -106,14 +114,6 @@ module tilewright_axi_memory #(
     reg [44:0] ar_payload, aw_payload;
     reg [LANES+BUS_BYTES:0] w_payload;
 
-    task fail(input [8*96-1:0] text, input [31:0] where);
-        if (!failed) begin
-            failed = 1;
-            failure = text;
-            failure_address = where;
-        end
-    endtask
-
     task check_burst(
         input [31:0] first, input [7:0] length, input [2:0] size, input [1:0] burst, input write
     );
@@ -121,21 +121,21 @@ module tilewright_axi_memory #(
         begin
             last = {1'b0, first} + ({25'b0, length} << SHIFT) + BUS_BYTES - 1;
             if ((^{first, length, size, burst}) === 1'bx)
-                fail(write ? "AW has an unknown (X) payload" : "AR has an unknown (X) payload", 0);
+                `FAIL(write ? "AW has an unknown (X) payload" : "AR has an unknown (X) payload", 0)
             else if (burst != 2'b01)
-                fail(write ? "AW burst is not INCR" : "AR burst is not INCR", first);
+                `FAIL(write ? "AW burst is not INCR" : "AR burst is not INCR", first)
             else if (size != SHIFT)
-                fail(write ? "AWSIZE is not the bus width" : "ARSIZE is not the bus width", first);
+                `FAIL(write ? "AWSIZE is not the bus width" : "ARSIZE is not the bus width", first)
             else if ((first & (BUS_BYTES - 1)) != 0)
-                fail(write ? "AW address is not aligned to the bus"
-                           : "AR address is not aligned to the bus", first);
+                `FAIL(write ? "AW address is not aligned to the bus"
+                           : "AR address is not aligned to the bus", first)
             else if (first[31:12] != last[31:12] || last[32])
-                fail(write ? "AW burst crosses a 4 KiB boundary"
-                           : "AR burst crosses a 4 KiB boundary", first);
+                `FAIL(write ? "AW burst crosses a 4 KiB boundary"
+                           : "AR burst crosses a 4 KiB boundary", first)
             else if (!cfg_decode_errors
                     && (first < cfg_base || last >= {1'b0, cfg_base} + {1'b0, cfg_bytes}))
-                fail(write ? "AW burst is outside the program's memory"
-                           : "AR burst is outside the program's memory", first);
+                `FAIL(write ? "AW burst is outside the program's memory"
+                           : "AR burst is outside the program's memory", first)
         end
     endtask
 
@@ -159,19 +159,19 @@ module tilewright_axi_memory #(
     task check_waiting;
         begin
             if (ar_waiting && !arvalid)
-                fail("ARVALID was dropped before ARREADY", araddr);
+                `FAIL("ARVALID was dropped before ARREADY", araddr)
             else if (ar_waiting && ar_payload !== {araddr, arlen, arsize, arburst})
-                fail("AR changed while it waited for ARREADY", araddr);
+                `FAIL("AR changed while it waited for ARREADY", araddr)
             if (aw_waiting && !awvalid)
-                fail("AWVALID was dropped before AWREADY", awaddr);
+                `FAIL("AWVALID was dropped before AWREADY", awaddr)
             else if (aw_waiting && aw_payload !== {awaddr, awlen, awsize, awburst})
-                fail("AW changed while it waited for AWREADY", awaddr);
+                `FAIL("AW changed while it waited for AWREADY", awaddr)
             if (w_waiting && !wvalid)
-                fail("WVALID was dropped before WREADY", 0);
+                `FAIL("WVALID was dropped before WREADY", 0)
             else if (w_waiting && w_payload !== {wdata, wstrb, wlast})
-                fail("W changed while it waited for WREADY", 0);
+                `FAIL("W changed while it waited for WREADY", 0)
             if ((^{arvalid, awvalid, wvalid, rready, bready}) === 1'bx)
-                fail("a valid or ready of the master is unknown (X)", 0);
+                `FAIL("a valid or ready of the master is unknown (X)", 0)
             ar_waiting = arvalid && !arready;
             aw_waiting = awvalid && !awready;
             w_waiting = wvalid && !wready;
@@ -188,7 +188,7 @@ module tilewright_axi_memory #(
             for (lane = 0; lane < BUS_BYTES; lane = lane + 1)
                 mask[8*lane +: 8] = {8{wstrb[lane]}};
             if ((^{wstrb, wlast}) === 1'bx || (^(wdata & mask)) === 1'bx)
-                fail("W has an unknown (X) byte, strobe or last", address);
+                `FAIL("W has an unknown (X) byte, strobe or last", address)
             if (index < BEATS && address - cfg_base < cfg_bytes) begin
                 mem[index] = (mem[index] & ~mask) | (wdata & mask);
                 written[index] = 1;
@@ -197,8 +197,8 @@ module tilewright_axi_memory #(
             w_response = w_response | response(
                 address, aw_bad[aw_head], cfg_write_error_first, cfg_write_error_last);
             if (wlast != (w_beat == {1'b0, aw_length[aw_head]}))
-                fail(wlast ? "WLAST came before the burst's last beat"
-                           : "WLAST is missing at the burst's last beat", address);
+                `FAIL(wlast ? "WLAST came before the burst's last beat"
+                           : "WLAST is missing at the burst's last beat", address)
             w_beat = w_beat + 1;
             if (wlast) begin
                 b_due[b_tail] = now + cfg_write_latency;
@@ -220,7 +220,7 @@ module tilewright_axi_memory #(
             if (index < BEATS) begin
                 rdata <= mem[index];
                 if (cfg_refuse_unwritten && !written[index])
-                    fail("memory is read that nobody wrote", address);
+                    `FAIL("memory is read that nobody wrote", address)
             end
             rresp <= response(
                 address, ar_bad[ar_head], cfg_read_error_first, cfg_read_error_last);
@@ -341,3 +341,5 @@ module tilewright_axi_memory #(
         end
     endtask
 endmodule
+
+`undef FAIL

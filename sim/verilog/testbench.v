@@ -6,6 +6,14 @@
 
 `timescale 1ns / 1ns
 
+// A macro, not a task: Verilator would clear a task's text, 96 bytes a call, in every cycle.
+`define FAIL(TEXT, WHERE) \
+    if (!failed) begin \
+        failed = 1; \
+        failure = TEXT; \
+        failure_address = WHERE; \
+    end
+
 module tilewright_testbench #(
     parameter BUS_BYTES = 8,
     parameter BEATS = 8388608
@@ -123,26 +131,18 @@ module tilewright_testbench #(
         .read_beats(read_beats), .write_beats(write_beats)
     );
 
-    task fail(input [8*96-1:0] text, input [31:0] where);
-        if (!failed) begin
-            failed = 1;
-            failure = text;
-            failure_address = where;
-        end
-    endtask
-
     // Slave of the register bus: what it must hold while it waits.
     reg b_waiting = 0, r_waiting = 0;
     reg [33:0] r_payload = 0;
 
     task check_registers;
         begin
-            if (b_waiting && !s_bvalid) fail("AXI-Lite BVALID was dropped before BREADY", 0);
-            if (r_waiting && !s_rvalid) fail("AXI-Lite RVALID was dropped before RREADY", 0);
+            if (b_waiting && !s_bvalid) `FAIL("AXI-Lite BVALID was dropped before BREADY", 0)
+            if (r_waiting && !s_rvalid) `FAIL("AXI-Lite RVALID was dropped before RREADY", 0)
             else if (r_waiting && r_payload !== {s_rdata, s_rresp})
-                fail("AXI-Lite R changed while it waited for RREADY", 0);
+                `FAIL("AXI-Lite R changed while it waited for RREADY", 0)
             if ((^{s_awready, s_wready, s_bvalid, s_arready, s_rvalid, irq}) === 1'bx)
-                fail("an AXI-Lite valid or ready, or irq, is unknown (X)", 0);
+                `FAIL("an AXI-Lite valid or ready, or irq, is unknown (X)", 0)
             b_waiting = s_bvalid && !s_bready;
             r_waiting = s_rvalid && !s_rready;
             r_payload = {s_rdata, s_rresp};
@@ -176,7 +176,7 @@ module tilewright_testbench #(
             if (s_bvalid && s_bready) begin
                 s_bready <= 0;
                 busy = 0;
-                if (s_bresp != 0) fail("AXI-Lite write was answered with an error", argument0);
+                if (s_bresp != 0) `FAIL("AXI-Lite write was answered with an error", argument0)
             end
         end
     endtask
@@ -193,8 +193,8 @@ module tilewright_testbench #(
                 s_rready <= 0;
                 busy = 0;
                 result = s_rdata;
-                if (s_rresp != 0) fail("AXI-Lite read was answered with an error", argument0);
-                if ((^s_rdata) === 1'bx) fail("AXI-Lite read data is unknown (X)", argument0);
+                if (s_rresp != 0) `FAIL("AXI-Lite read was answered with an error", argument0)
+                if ((^s_rdata) === 1'bx) `FAIL("AXI-Lite read data is unknown (X)", argument0)
             end
         end
     endtask
@@ -204,7 +204,7 @@ module tilewright_testbench #(
         shuffled = shuffled ^ (shuffled >> 7);
         random <= shuffled ^ (shuffled << 17);
         if (!rst) check_registers;
-        if (memory_failed) fail(memory_failure, memory_failure_address);
+        if (memory_failed) `FAIL(memory_failure, memory_failure_address)
         if (!busy && command_number != done_number) begin
             busy = 1;
             started = 0;
@@ -233,7 +233,7 @@ module tilewright_testbench #(
                 end
                 COMMAND_LOAD: begin
                     memory.load(argument2, argument0, argument1, good);
-                    if (!good) fail("the file to load is missing or too short", argument2);
+                    if (!good) `FAIL("the file to load is missing or too short", argument2)
                     busy = 0;
                 end
                 COMMAND_DUMP: begin
@@ -241,10 +241,10 @@ module tilewright_testbench #(
                     busy = 0;
                 end
                 COMMAND_IDLE: busy = elapsed < argument0;
-                default: fail("the host was given an unknown command", {28'b0, command});
+                default: `FAIL("the host was given an unknown command", {28'b0, command})
             endcase
             if (busy && elapsed >= limit && !failed) begin
-                fail("the watchdog: too many cycles went by", elapsed);
+                `FAIL("the watchdog: too many cycles went by", elapsed)
                 timed_out = 1;
             end
             if (failed) busy = 0;
@@ -252,3 +252,5 @@ module tilewright_testbench #(
         end
     end
 endmodule
+
+`undef FAIL
