@@ -1,8 +1,9 @@
 """Pruning of single weights: "Learning both Weights and Connections" (Han et al. 2015).
 
 Weights below `quality` times their layer's standard deviation go, the others are trained again, in
-several rounds. Qualities come from a scan of each layer alone: a layer whose pruning costs little
-accuracy is pruned more. Dropout falls as connections do (section 3.2): D * sqrt(left / all).
+several rounds. Qualities come from a scan of each layer alone, in each round: a layer whose pruning
+costs little accuracy is pruned more. Dropout falls as connections do (section 3.2):
+D * sqrt(left / all).
 """
 
 from __future__ import annotations
@@ -119,18 +120,20 @@ def magnitude_masks(model: nn.Module, quality: Mapping[str, float]) -> dict[str,
 
 def prune_in_rounds(
     model: nn.Module,
-    scans: Mapping[str, Scan],
+    evaluate: Evaluate,
     keep: float,
     rounds: int,
     retrain: Callable[[int], None],
 ) -> None:
     """Prune to the share `keep` in `rounds` equal ratios, and call `retrain(round)` after each.
 
-    The module's zeros are ordinary weights afterwards, its dropout is as before.
+    Every round scans anew: what a layer of the dense network would lose far below its accuracy says
+    little about how few weights it can be retrained with. The module's zeros are ordinary weights
+    afterwards, its dropout is as before.
     """
     rates = dropout_rates(model)
     for number in range(1, rounds + 1):
-        quality = qualities(model, scans, keep ** (number / rounds))
+        quality = qualities(model, scan(model, evaluate), keep ** (number / rounds))
         set_masks(model, magnitude_masks(model, quality))
         adjust_dropout(rates)
         retrain(number)
