@@ -26,6 +26,7 @@ __all__ = [
     "Counts",
     "synthesize",
     "synthesize_rest",
+    "synthesize_verilog",
     "total",
 ]
 
@@ -87,7 +88,7 @@ def synthesize(target: Target, family: str, cache: Path) -> Counts:
     RuntimeError
         If Yosys fails.
     """
-    return _cached(hardware_text(target), f"{target.prefix}_top", family, cache)
+    return synthesize_verilog(hardware_text(target), f"{target.prefix}_top", family, cache)
 
 
 def synthesize_rest(board: Board, cache: Path) -> dict[str, int]:
@@ -100,11 +101,18 @@ def synthesize_rest(board: Board, cache: Path) -> dict[str, int]:
     """
     from tilewright.boards.soc import CORE, core_verilog
 
-    counts = _cached(core_verilog(board), CORE, board.family, cache)
+    counts = synthesize_verilog(core_verilog(board), CORE, board.family, cache)
     return counts[REST]
 
 
-def _cached(verilog: str, top: str, family: str, cache: Path) -> Counts:
+def synthesize_verilog(verilog: str, top: str, family: str, cache: Path) -> Counts:
+    """Synthesize module `top`, flattened; what is not the accelerator of a board counts as the rest.
+
+    Raises
+    ------
+    RuntimeError
+        If Yosys fails.
+    """
     content = [verilog, SYNTHESIS[family], importlib.metadata.version("pyosys")]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
     path = cache / "synthesis" / f"{key}.json"
