@@ -1,9 +1,8 @@
 """Pruning of single weights: "Learning both Weights and Connections" (Han et al. 2015).
 
 Weights below `quality` times their layer's standard deviation go, the others are trained again, in
-several rounds. Qualities come from a scan of each layer alone, in each round: a layer whose pruning
-costs little accuracy is pruned more. Dropout falls as connections do (section 3.2):
-D * sqrt(left / all).
+several rounds. Qualities come from a scan of each layer alone: a layer whose pruning costs little
+accuracy is pruned more. Dropout falls as connections do (section 3.2): D * sqrt(left / all).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -30,9 +30,12 @@ __all__ = [
     "scan",
 ]
 
+LEAST_LOSS = 1e-4
+"""Added to every loss: the images that a scan uses do not tell smaller ones apart."""
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 """Shares of a layer's weights kept that the scan tries."""
 
+Array = npt.NDArray[np.float64]
 Evaluate = Callable[[], float]
 
 
@@ -49,9 +52,11 @@ class Scan:
     shares: tuple[float, ...]
     losses: tuple[float, ...]
 
-    def share(self, loss: float) -> float:
-        """Least share kept that loses at most `loss`, interpolated."""
-        return float(np.exp(np.interp(loss, self.losses, np.log(self.shares))))
+    def loss(self, shares: Array) -> Array:
+        """Accuracy lost at any shares kept, interpolated."""
+        known = np.log(np.array(self.losses[::-1]) + LEAST_LOSS)
+        logs: Array = np.interp(np.log(shares), np.log(self.shares[::-1]), known)
+        return np.exp(logs)
 
 
 def scan(model: nn.Module, evaluate: Evaluate, shares: Sequence[float] = SHARES) -> dict[str, Scan]:
@@ -71,7 +76,7 @@ def scan(model: nn.Module, evaluate: Evaluate, shares: Sequence[float] = SHARES)
             losses.append(base - evaluate())
         with torch.no_grad():
             layer.weight.copy_(before)
-        # Equal losses get a slope, so that a share can be read off for any loss.
+        # Equal losses get a slope, so that there is a price at which any share is kept.
         rising = np.maximum.accumulate(losses) + np.arange(len(losses)) * 1e-7
         found[name] = Scan(shares=tuple(shares), losses=tuple(rising.tolist()))
     return found
@@ -80,7 +85,8 @@ def scan(model: nn.Module, evaluate: Evaluate, shares: Sequence[float] = SHARES)
 def qualities(model: nn.Module, scans: Mapping[str, Scan], keep: float) -> dict[str, float]:
     """Quality of each layer with which the share `keep` of all weights is left.
 
-    All layers are pruned to where each, alone and not retrained, would lose the same accuracy.
+    The sum of what the layers would lose, each alone and not retrained, is the least. (Pruned to where
+    all lose the same, a small layer is left too few: it has to lose much to save few weights.)
 
     Raises
     ------
@@ -89,24 +95,52 @@ def qualities(model: nn.Module, scans: Mapping[str, Scan], keep: float) -> dict[
     """
     weights = {name: layer.weight.detach() for name, layer in weight_layers(model).items()}
     sizes = {name: int(weight.numel()) for name, weight in weights.items()}
-
-    def left(loss: float) -> float:
-        kept = sum(scans[name].share(loss) * size for name, size in sizes.items())
-        return kept / sum(sizes.values())
-
-    low, high = 0.0, max(max(item.losses) for item in scans.values())
-    if not left(high) <= keep <= 1.0:
+    least = _left({name: min(scans[name].shares) for name in sizes}, sizes)
+    if not least <= keep <= 1.0:
         raise TilewrightError(
-            f"Pruning to {keep:.2%} of the weights is not possible: between {left(high):.2%}, the "
+            f"Pruning to {keep:.2%} of the weights is not possible: between {least:.2%}, the "
             "least that the layers' scans reach, and 100 % can be left"
         )
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if left(middle) > keep else (low, middle)
+    shares = _shares(scans, sizes, keep)
     return {
-        name: _threshold(weight, scans[name].share(high)) / float(weight.std())
+        name: _threshold(weight, shares[name]) / float(weight.std())
         for name, weight in weights.items()
     }
+
+
+def _left(shares: Mapping[str, float], sizes: Mapping[str, int]) -> float:
+    return sum(shares[name] * size for name, size in sizes.items()) / sum(sizes.values())
+
+
+def _shares(
+    scans: Mapping[str, Scan], sizes: Mapping[str, int], keep: float
+) -> Mapping[str, float]:
+    """Share of each layer's weights to keep, `keep` in all: by a price for each weight."""
+    grids = {name: np.geomspace(min(scans[name].shares), 1.0, 400) for name in sizes}
+    losses = {name: scans[name].loss(grid) for name, grid in grids.items()}
+
+    def bought(log_price: float) -> dict[str, float]:
+        costs = {n: losses[n] + math.exp(log_price) * sizes[n] * grids[n] for n in sizes}
+        return {name: float(grids[name][np.argmin(cost)]) for name, cost in costs.items()}
+
+    low, high = _bisect(lambda price: _left(bought(price), sizes), keep, -50.0, 10.0)
+    # At that price layers may jump, from more than is to be kept to less: a mean of both keeps it.
+    more, less = bought(low), bought(high)
+
+    def between(part: float) -> dict[str, float]:
+        return {name: more[name] ** (1 - part) * less[name] ** part for name in sizes}
+
+    return between(_bisect(lambda part: _left(between(part), sizes), keep, 0.0, 1.0)[1])
+
+
+def _bisect(
+    falling: Callable[[float], float], value: float, low: float, high: float
+) -> tuple[float, float]:
+    """Where a falling function passes a value, from both sides."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > value else (low, middle)
+    return low, high
 
 
 def magnitude_masks(model: nn.Module, quality: Mapping[str, float]) -> dict[str, torch.Tensor]:
@@ -120,20 +154,18 @@ def magnitude_masks(model: nn.Module, quality: Mapping[str, float]) -> dict[str,
 
 def prune_in_rounds(
     model: nn.Module,
-    evaluate: Evaluate,
+    scans: Mapping[str, Scan],
     keep: float,
     rounds: int,
     retrain: Callable[[int], None],
 ) -> None:
     """Prune to the share `keep` in `rounds` equal ratios, and call `retrain(round)` after each.
 
-    Every round scans anew: what a layer of the dense network would lose far below its accuracy says
-    little about how few weights it can be retrained with. The module's zeros are ordinary weights
-    afterwards, its dropout is as before.
+    The module's zeros are ordinary weights afterwards, its dropout is as before.
     """
     rates = dropout_rates(model)
     for number in range(1, rounds + 1):
-        quality = qualities(model, scan(model, evaluate), keep ** (number / rounds))
+        quality = qualities(model, scans, keep ** (number / rounds))
         set_masks(model, magnitude_masks(model, quality))
         adjust_dropout(rates)
         retrain(number)

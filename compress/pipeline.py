@@ -155,12 +155,10 @@ class _Work:
 
     def prune(self, step: Step) -> Mapping[str, Any]:
         """Prune single weights in rounds, and retrain after each."""
+        scans = magnitude.scan(self.model, lambda: accuracy(self.model, self.setup.tune))
+        keep = 1.0 - step.value
         magnitude.prune_in_rounds(
-            self.model,
-            lambda: accuracy(self.model, self.setup.tune),
-            1.0 - step.value,
-            self.setup.rounds,
-            lambda n: self._train(f" round {n}"),
+            self.model, scans, keep, self.setup.rounds, lambda n: self._train(f" round {n}")
         )
         return self._kept()
 

@@ -15,6 +15,7 @@ from tilewright.compress.magnitude import (
     magnitude_masks,
     prune_in_rounds,
     qualities,
+    scan,
 )
 from tilewright.compress.refit import refit
 from tilewright.compress.share import cluster, fix_shared, share_weights
@@ -67,20 +68,16 @@ def model(trained):
 
 def test_pruning_in_rounds_keeps_accuracy_and_restores_dropout(model):
     before = accuracy(model, LOADER)
-    seen, scanned = [], []
-
-    def evaluate():
-        scanned.append(round(sparsity(model), 2))
-        return accuracy(model, LOADER)
+    scans = scan(model, lambda: accuracy(model, LOADER))
+    seen = []
 
     def retrain(number):
         seen.append((number, round(sparsity(model), 2), model[2].p))
         train(model, LOADER, TrainConfig(epochs=2, learning_rate=1e-2, seed=number))
 
-    prune_in_rounds(model, evaluate, 0.2, 2, retrain)
+    prune_in_rounds(model, scans, 0.2, 2, retrain)
     assert sparsity(model) == pytest.approx(0.8, abs=0.01)
     assert [number for number, *_ in seen] == [1, 2]
-    assert scanned[0] == 0 and seen[0][1] in scanned  # each round scans what is left
     assert 0.0 < seen[1][2] < seen[0][2] < 0.5
     assert model[2].p == 0.5
     assert accuracy(model, LOADER) > before - 0.03
@@ -89,8 +86,8 @@ def test_pruning_in_rounds_keeps_accuracy_and_restores_dropout(model):
 
 def test_layers_that_matter_less_are_pruned_more(model):
     scans = {
-        "0": Scan(shares=(1.0, 0.1), losses=(0.0, 0.5)),
-        "3": Scan(shares=(1.0, 0.1), losses=(0.0, 0.05)),
+        "0": Scan(shares=(1.0, 0.7, 0.1), losses=(0.0, 0.2, 0.5)),
+        "3": Scan(shares=(1.0, 0.7, 0.1), losses=(0.0, 0.0, 0.05)),
     }
     quality = qualities(model, scans, 0.8)
     masks = magnitude_masks(model, quality)
