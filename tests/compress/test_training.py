@@ -101,6 +101,14 @@ def test_layers_that_matter_less_are_pruned_more(model):
         qualities(model, scans, 0.05)
 
 
+def test_a_small_layer_keeps_more_than_a_large_one_that_would_lose_as_much(model):
+    alike = Scan(shares=(1.0, 0.5, 0.2, 0.1), losses=(0.0, 0.02, 0.1, 0.5))
+    masks = magnitude_masks(model, qualities(model, {"0": alike, "3": alike}, 0.3))
+    large, small = (masks[name].float().mean() for name in ("0", "3"))
+    assert large < small
+    assert sum(int(mask.sum()) for mask in masks.values()) == pytest.approx(0.3 * 320, abs=2)
+
+
 def test_dropout_falls_with_the_root_of_the_connections(model):
     rates = dropout_rates(model)
     mask = torch.zeros(32, 8)
