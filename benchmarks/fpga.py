@@ -22,7 +22,7 @@ SYNTHESIS = "synth_ecp5 -no-rw-check -nowidelut"
 """No memory of the accelerator counts on what a read of a word being written gives; and wide
 multiplexers of single look-up tables are placed closer than those with the slices' own ones."""
 
-_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
+_PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+|\\\S+ );", re.MULTILINE)
 _YOSYS = """
 import sys
 from pyosys import libyosys

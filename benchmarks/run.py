@@ -33,6 +33,7 @@ BENCHMARKS = (
     "place_and_route",
     "sdram",
     "narrow_weights",
+    "activation_cost",
     "tool_speed",
     "conv_utilization",
     "efficientnet_lite0",
