@@ -4,7 +4,7 @@ EfficientNet-Lite0 in processes of their own: the methods 1 to 3 of docs/quantiz
 phases, squared errors without needless signs, a fractional length a channel) on 128 images, and a sweep's
 measurement of one setting by the same methods with 500 labelled images. Without --imagenet the images are noise, which takes as long.
 
-    python benchmarks/calibration_speed.py [--imagenet DIR]
+    python benchmarks/calibration_speed.py [--imagenet DIR] [--work calibrate]
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--imagenet", type=Path, help="folder of NNN.jpg, NNN the ImageNet class")
+    parser.add_argument("--work", nargs="+", choices=WORK, default=WORK, help="what to measure")
     parser.add_argument("--only", choices=WORK, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -104,7 +105,7 @@ def main() -> int:
         print(f"calibration speed skipped: {reason}")
         return 0
     rows = []
-    for work in WORK:
+    for work in options.work:
         command = [sys.executable, __file__, "--only", work]
         command += ["--imagenet", str(options.imagenet)] if options.imagenet else []
         done = subprocess.run(command, check=True, capture_output=True, text=True)
