@@ -7,6 +7,7 @@ board's memory; a network that does not fit into that has none.
 
     python benchmarks/boards.py                       # all
     python benchmarks/boards.py --board icepi-zero    # the other boards' records stay
+    python benchmarks/boards.py --board icebreaker --check    # built anew, nothing recorded
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from measuring import RESULTS, commit, missing, save
@@ -29,7 +34,7 @@ from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
 from tilewright.simulation import cache_folder
 
-__all__ = ["measure"]
+__all__ = ["build_all", "measure"]
 
 
 def measure(board: Board, made: Bitstream) -> dict[str, Any]:
@@ -77,24 +82,41 @@ def main() -> int:
     """Build what is asked for; 1 if a board could not be built."""
     parser = argparse.ArgumentParser(description="Bitstreams of all boards")
     parser.add_argument("--board", action="append", choices=BOARDS, help="only this one")
+    parser.add_argument("--check", action="store_true", help="build anew, and record nothing")
     options = parser.parse_args()
+    if options.check:
+        with tempfile.TemporaryDirectory() as cache:
+            return build_all(options.board or list(BOARDS), Path(cache), lambda board, made: None)
     reason = missing("amaranth_boards", "torch", "qonnx")
     if reason:
         print(f"boards skipped: {reason}")
         return 0
+    return build_all(
+        options.board or list(BOARDS),
+        cache_folder(),
+        lambda board, made: _save(board, measure(board, made)),
+    )
+
+
+def build_all(names: Sequence[str], cache: Path, record: Callable[[Board, Bitstream], None]) -> int:
+    """Build the boards and `record` each; 1 if one could not be built."""
     failed = False
-    for name in options.board or list(BOARDS):
+    for name in names:
         board = BOARDS[name]
         print(f"{name}: {board.target.rows}x{board.target.cols}", flush=True)
+        started = time.monotonic()
         try:
-            made = build_bitstream(board, cache_folder(), lambda d, t, text: print(f"  {text}"))
+            made = build_bitstream(board, cache, lambda d, t, text: print(f"  {text}", flush=True))
         except TilewrightError as error:
             print(f"  {error}", flush=True)
             failed = True
             continue
-        record = measure(board, made)
-        print(f"  {record['fmax_mhz']:g} MHz, {board.target.clock_mhz:g} asked", flush=True)
-        _save(board, record)
+        print(
+            f"  {made.route.fmax_mhz:g} MHz, {board.target.clock_mhz:g} asked; "
+            f"{made.path.stat().st_size:,} bytes in {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
+        record(board, made)
     return int(failed)
 
 
