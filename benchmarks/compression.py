@@ -54,7 +54,7 @@ from tilewright.simulation import Compiled, Simulation, simulate
 __all__ = ["PATH", "accuracy_of", "main", "save", "stored", "weight_bytes"]
 
 PATH, LAYERS = RESULTS / "compression.json", RESULTS / "compression_layers.json"
-CALIBRATION, LANES = 64, 8
+CALIBRATION = 64
 
 Row = dict[str, Any]
 
@@ -240,8 +240,7 @@ def network(
     bad, dense, base = 0, None, 0.0
     for method, chosen in methods.items():
         found = state_of(name, method, data, work)
-        lanes = LANES if chosen.decoder else 0
-        built = dataclasses.replace(target, decoder_lanes=lanes, ternary=chosen.ternary)
+        built = dataclasses.replace(target, decoder_lanes=chosen.lanes, ternary=chosen.ternary)
         now = measure(name, found, data, built)
         if dense is None:
             dense, base = now, found.accuracy
@@ -249,7 +248,7 @@ def network(
         print(json.dumps(row), flush=True)
         bad += row["mismatches"]
         save(PATH, [row], lambda r: (r["network"], r["method"], r["target"]))
-        if lanes:
+        if chosen.lanes:
             layers = layer_rows(name, method, found, now)
             save(LAYERS, layers, lambda r: (r["network"], r["method"], r["layer"]))
     return bad

@@ -21,8 +21,8 @@ def lenet_300_100() -> nn.Module:
     """Three fully connected layers: 266,610 parameters."""
     return nn.Sequential(
         nn.Flatten(),
-        *(nn.Linear(784, 300), nn.ReLU()),
-        *(nn.Linear(300, 100), nn.ReLU()),
+        *(nn.Linear(784, 300), nn.ReLU(), nn.Dropout(0.1)),
+        *(nn.Linear(300, 100), nn.ReLU(), nn.Dropout(0.1)),
         nn.Linear(100, 10),
     )
 

@@ -32,51 +32,55 @@ class Method:
     ----------
     steps : of `tilewright.compress.steps`
     epochs : of each retraining; the recipe's if None
-    decoder : whether the accelerator has a decoder of compressed weights
+    lanes : of the accelerator's decoder of compressed weights, 0 for none
     ternary : whether its array has ternary cells
     """
 
     steps: tuple[str, ...] = ()
     epochs: int | None = None
-    decoder: bool = False
+    lanes: int = 0
     ternary: bool = False
 
 
+LANES, FEW_LANES = 8, 4
+"""Of the decoders. Each lane of a chunk is filled up to the longest, which small layers feel."""
 _CODED = ("prune 0.92", "share 32", "huffman")
 METHODS: dict[str, dict[str, Method]] = {
     "lenet-300-100": {
         "dense": Method(),
-        "prune + share + huffman": Method(steps=_CODED, decoder=True),
+        "prune + share + huffman": Method(
+            steps=("prune 0.937", "share 22", "huffman"), lanes=FEW_LANES
+        ),
     },
     "lenet-5": {
         "dense": Method(),
-        "prune + share + huffman": Method(steps=_CODED, decoder=True),
+        "prune + share + huffman": Method(steps=_CODED, lanes=LANES),
     },
     "fashion-vgg": {
         "dense": Method(),
         "prune + share + huffman": Method(
-            steps=("prune 0.8", "share 32", "huffman"), epochs=1, decoder=True
+            steps=("prune 0.8", "share 32", "huffman"), epochs=1, lanes=LANES
         ),
         "vectors 50 %": Method(steps=("vectors 0.5",), epochs=0),
         "vectors 75 %": Method(steps=("vectors 0.75",), epochs=0),
         "vectors 50 % + share + huffman": Method(
-            steps=("vectors 0.5", "share 32", "huffman"), epochs=0, decoder=True
+            steps=("vectors 0.5", "share 32", "huffman"), epochs=0, lanes=LANES
         ),
         "vectors 75 % + share + huffman": Method(
-            steps=("vectors 0.75", "share 32", "huffman"), epochs=0, decoder=True
+            steps=("vectors 0.75", "share 32", "huffman"), epochs=0, lanes=LANES
         ),
         "low rank 2x": Method(steps=("low-rank 2x",), epochs=6),
         "low rank 3x": Method(steps=("low-rank 3x",)),
         "low rank 2x + share + huffman": Method(
-            steps=("low-rank 2x", "share 32", "huffman"), decoder=True
+            steps=("low-rank 2x", "share 32", "huffman"), lanes=LANES
         ),
-        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), epochs=3, decoder=True),
+        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), epochs=3, lanes=LANES),
         "ternary, shifts": Method(steps=("ternary shift",), epochs=3),
     },
     "fashion-resnet": {
         "dense": Method(),
-        "ternary, one scale (TWN)": Method(steps=("ternary twn", "huffman"), decoder=True),
-        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), decoder=True),
+        "ternary, one scale (TWN)": Method(steps=("ternary twn", "huffman"), lanes=LANES),
+        "ternary, two scales": Method(steps=("ternary ttq", "huffman"), lanes=LANES),
         "ternary, two scales, no multiplier": Method(steps=("ternary ttq",), ternary=True),
         "ternary, shifts": Method(steps=("ternary shift",)),
     },
@@ -103,7 +107,7 @@ HELD_OUT = 2_000
 """Training images that pruning chooses on."""
 
 RECIPES = {
-    "lenet-300-100": Recipe(float_epochs=10, float_rate=2e-3, epochs=5, rate=1e-3),
+    "lenet-300-100": Recipe(float_epochs=10, float_rate=2e-3, epochs=12, rate=2e-3),
     "fashion-vgg": Recipe(
         float_epochs=5, float_rate=8e-3, epochs=3, rate=1e-3, rounds=2, images=30_000
     ),
