@@ -12,10 +12,12 @@
 
 // A macro, not a task: Verilator would clear a task's text, 96 bytes a call, in every cycle.
 `define FAIL(TEXT, WHERE) \
-    if (!failed) begin \
-        failed = 1; \
-        failure = TEXT; \
-        failure_address = WHERE; \
+    begin \
+        if (!failed) begin \
+            failed = 1; \
+            failure = TEXT; \
+            failure_address = WHERE; \
+        end \
     end
 
 module tilewright_axi_memory #(
