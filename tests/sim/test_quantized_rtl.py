@@ -74,7 +74,8 @@ def mixed_and_tuned(graph, images):
     plan = plan_bits(graph, {"x": images}, Budget(average_bits=5), config)
     fixed = quantize(graph, {"x": images}, plan.config).fixed
     labels = np.arange(len(images))
-    tuned = fine_tune(fixed, [(images, labels)], FineTuneConfig(learning_rate=0.01, acc_bits=32))
+    options = FineTuneConfig(epochs=3, learning_rate=0.01, acc_bits=32)
+    tuned = fine_tune(fixed, [(images, labels)], options)
     return fixed, tuned.fixed
 
 
