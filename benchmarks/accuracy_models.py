@@ -163,13 +163,7 @@ def _efficientnet(options: argparse.Namespace) -> Task:
     # Every other image is tested, so that both halves hold classes from all of ImageNet.
     count = options.calibration or CALIBRATION[1]
     test, rest = slice(0, 2 * options.imagenet_images, 2), slice(1, 2 * count, 2)
-    graph = tilewright.load(
-        efficientnet_lite0.network(),
-        np.zeros((1, 3, 224, 224)),
-        name="efficientnet-lite0",
-        mean=efficientnet_lite0.MEAN,
-        scale=efficientnet_lite0.SCALE,
-    )
+    graph = efficientnet_lite0.load()
     return Task(
         name="efficientnet-lite0",
         graph=graph,

