@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -61,7 +64,9 @@ def component_verilog(component: wiring.Component, *, name: str, prefix: str) ->
     Below the top, a module is called after its place, without indices; modules of equal content
     are written once.
     """
-    text = _write_verilog(rtlil.convert(component, name=name, emit_src=False))
+    with _collector_paused():
+        design = rtlil.convert(component, name=name, emit_src=False)
+    text = _write_verilog(design)
     text = _BRACKETED.sub(lambda name: re.sub(r"\[(\d+)\]", r"__\1", name[0]), text)
     if _VENDOR_CELL.search(text):
         text = _SIGNED_NET.sub(r"\1 ", text)
@@ -75,6 +80,21 @@ def component_verilog(component: wiring.Component, *, name: str, prefix: str) ->
             body = _instances_renamed(content, {m: names[shared[m]] for m in modules})
             parts.append(f"module {names[module]} {body}")
     return "\n".join(parts) + "\n"
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No search for garbage: Amaranth makes millions of objects and keeps them to the end.
+
+    Looking through them again and again takes half the time of a conversion.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _write_verilog(design_rtlil: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 from dataclasses import replace
@@ -213,6 +214,17 @@ def test_only_a_memory_with_contents_is_initial() -> None:
     contents = re.findall(r"\[\d\] = 8'h(\w\w);", of_memories)
     assert contents[:3] == ["07", "00", "09"]
     assert of_memories.count("initial begin") == 1
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was_found(enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(TypeError):
+            component_verilog(object(), name="none", prefix="none")  # type: ignore[arg-type]
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_accelerators_with_different_prefixes_fit_in_one_design(text: str) -> None:
