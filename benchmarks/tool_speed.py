@@ -71,7 +71,7 @@ def _simulate(watch: Stopwatch, target: Target) -> dict[str, Any]:
     assert fixed is not None
     program, inputs = compile_network(fixed, target), random_inputs(fixed, 1)
     expected = run_fixed(fixed, {name: x[None] for name, x in inputs.items()})["conv"][0]
-    build = build_simulation(hardware_text(target), target, cache_folder())
+    build = build_simulation(hardware_text(target), target, cache_folder(), optimise=2)
     name = "RTL simulation"
     with tempfile.TemporaryDirectory() as scratch, watch.step(name):
         runs = simulate(

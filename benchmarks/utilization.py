@@ -105,7 +105,11 @@ def measure(program: Program, machine: Machine, inputs: Any, expected: Any) -> M
     """Run the program in RTL and compare every tensor with the reference."""
     memory_bytes = 1 << (program.memory_bytes - 1).bit_length()
     build = build_simulation(
-        hardware_text(program.target), program.target, cache_folder(), memory_bytes=memory_bytes
+        hardware_text(program.target),
+        program.target,
+        cache_folder(),
+        memory_bytes=memory_bytes,
+        optimise=2,
     )
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, watch.step("simulation"):

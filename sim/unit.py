@@ -75,7 +75,7 @@ def run_bench(
         simulator=simulator,
         waves=waves,
         public=True,
-        optimise=False,
+        optimise=0,
     )
     return run_module(
         build,

@@ -48,7 +48,7 @@ def run_beside_the_operator(target, sources, folder, simulations):
             "PSUM": target.psum_bits,
             "CYCLES": CYCLES,
         },
-        optimise=False,
+        optimise=0,
     )
     parameters = json.dumps({"cycles": CYCLES - 100})
     run_module(build, "equal_bench", work_dir=folder, environment={"TILEWRIGHT_BENCH": parameters})

@@ -78,7 +78,7 @@ def programs() -> list[tuple[Job, dict[str, Any]]]:
 
 def faults(verilog: str, build_dir: Path, work_dir: Path) -> list[str]:
     """What the checker has against a design; nothing for a true one."""
-    build = build_simulation(verilog, TINY, build_dir, memory_bytes=1 << 16, optimise=False)
+    build = build_simulation(verilog, TINY, build_dir, memory_bytes=1 << 16, optimise=0)
     found = []
     for job, expected in programs():
         try:

@@ -221,7 +221,7 @@ def test_the_garbage_collector_is_left_as_it_was_found(enabled: bool) -> None:
     (gc.enable if enabled else gc.disable)()
     try:
         with pytest.raises(TypeError):
-            component_verilog(object(), name="none", prefix="none")  # type: ignore[arg-type]
+            component_verilog(object(), name="none", prefix="none")
         assert gc.isenabled() == enabled
     finally:
         gc.enable()

@@ -35,7 +35,7 @@ def run_beside_plain_verilog(family, netlist, folder, simulations):
         top="equal_memories",
         build_dir=simulations,
         parameters={"CYCLES": CYCLES},
-        optimise=False,
+        optimise=0,
     )
     run_module(
         build,

@@ -38,7 +38,7 @@ SEED = 1
 def build(simulations: Path) -> SimBuild:
     need("verilator")
     return build_simulation(
-        generate_verilog(TINY), TINY, simulations, memory_bytes=1 << 16, optimise=False
+        generate_verilog(TINY), TINY, simulations, memory_bytes=1 << 16, optimise=0
     )
 
 

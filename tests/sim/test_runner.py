@@ -142,7 +142,7 @@ def test_a_simulation_may_have_a_main_function_of_its_own(simulations: Path) -> 
         top="blink",
         build_dir=simulations,
         main=Source("main.cpp", MAIN),
-        optimise=False,
+        optimise=0,
     )
     said = subprocess.run([build.binary], capture_output=True, text=True, check=True).stdout
     assert said == "o is 1\n"
