@@ -13,6 +13,11 @@ _WRITE = {"sdram": 3, "spram": 1, "block": 1}
 """Cycles from an address to its first data, and from the last data to the response, behind the
 arbiter; an SDRAM's without what an open row saves."""
 
+_AHEAD = {"sdram": 8, "spram": 2, "block": 2}
+"""Bursts that are accepted before the first of them has ended: memory on the FPGA takes the next one's
+address with the last beat, and one more waits in the arbiter. So the instructions' reader, which asks
+first, cannot have all that it has room for before the others' turn."""
+
 
 def memory_timing(board: Board) -> MemoryTiming:
     """The board's memory as the accelerator sees it through the arbiter."""
@@ -21,6 +26,7 @@ def memory_timing(board: Board) -> MemoryTiming:
     return MemoryTiming(
         latency=0 if single else _READ[kind],
         write_latency=_WRITE[kind],
+        outstanding=_AHEAD[kind],
         shared=kind in ("sdram", "spram"),
     )
 

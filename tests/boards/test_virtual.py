@@ -93,6 +93,16 @@ def test_images_through_the_driver_equal_the_reference_and_take_the_cycles_predi
         assert run.counters["CYCLES"] == pytest.approx(predicted, rel=0.02)
 
 
+def test_the_bursts_that_block_memory_takes_ahead_are_those_of_the_cycle_model(link):
+    """In a short run it shows how soon the other readers come after the instructions' reader."""
+    test = known_answer(BOARD.target)
+    accelerator = Accelerator(link, board=BOARD.name)
+    accelerator.load(test.program)
+    run = accelerator.run({name: x.astype(float) for name, x in test.inputs.items()})
+    predicted = predict_board_cycles(BOARD, test.compiled).cycles
+    assert run.counters["CYCLES"] == pytest.approx(predicted, rel=0.01)
+
+
 def test_noise_on_the_link_is_repaired(simulations):
     test = known_answer(BOARD.target)
     with virtual_board(BOARD, simulations, noise=0.005, seed=3) as path, opened(path) as link:
