@@ -49,12 +49,12 @@ METHODS: dict[str, dict[str, Method]] = {
     "lenet-300-100": {
         "dense": Method(),
         "prune + share + huffman": Method(
-            steps=("prune 0.937", "share 22", "huffman"), lanes=FEW_LANES
+            steps=("prune 0.925", "share 16", "huffman"), lanes=FEW_LANES
         ),
     },
     "lenet-5": {
         "dense": Method(),
-        "prune + share + huffman": Method(steps=_CODED, lanes=LANES),
+        "prune + share + huffman": Method(steps=_CODED, lanes=FEW_LANES),
     },
     "fashion-vgg": {
         "dense": Method(),
@@ -94,11 +94,14 @@ class Recipe:
 
     float_epochs: int
     float_rate: float
+    float_batch: int = 128
     epochs: int
     rate: float
     rounds: int = 4
     images: int = 60_000
     """Images of an epoch of retraining."""
+    distill: bool = False
+    """Whether retraining follows the float network and not the labels."""
 
 
 WEIGHTS = Path(__file__).with_name("weights")
@@ -107,7 +110,15 @@ HELD_OUT = 2_000
 """Training images that pruning chooses on."""
 
 RECIPES = {
-    "lenet-300-100": Recipe(float_epochs=10, float_rate=2e-3, epochs=12, rate=2e-3),
+    "lenet-300-100": Recipe(
+        float_epochs=10,
+        float_rate=2e-3,
+        float_batch=64,
+        epochs=8,
+        rate=2e-3,
+        rounds=3,
+        distill=True,
+    ),
     "fashion-vgg": Recipe(
         float_epochs=5, float_rate=8e-3, epochs=3, rate=1e-3, rounds=2, images=30_000
     ),
@@ -179,14 +190,20 @@ def _dense(name: str, data: DataSet, work: Path) -> nn.Module:
         weight_decay=1e-4,
         checkpoint=work / f"{name}-float.npz",
     )
-    train(model, _batches(name, images, labels, len(images)), config, progress=_show)
+    train(
+        model,
+        _batches(name, images, labels, len(images), recipe.float_batch),
+        config,
+        progress=_show,
+    )
     write_state(model, kept)
     return model.eval()
 
 
-def _batches(name: str, images: torch.Tensor, labels: torch.Tensor, count: int) -> Batches:
-    mirrored = name.startswith("fashion")
-    return Batches(images, labels, 128 if mirrored else 64, count, mirrored)
+def _batches(
+    name: str, images: torch.Tensor, labels: torch.Tensor, count: int, size: int = 128
+) -> Batches:
+    return Batches(images, labels, size, count, name.startswith("fashion"))
 
 
 def _compressed(
@@ -211,6 +228,7 @@ def _compressed(
             checkpoint=folder,
         ),
         rounds=recipe.rounds,
+        distill=recipe.distill,
         progress=_show,
     )
     result = run_steps(model, parse_steps(method.steps), setup)

@@ -1,7 +1,8 @@
 """Pruning of single weights: "Learning both Weights and Connections" (Han et al. 2015).
 
 Weights below `quality` times their layer's standard deviation go, the others are trained again, in
-several rounds. Qualities come from a scan of each layer alone: a layer whose pruning costs little
+several rounds. A weight may count as much as its input is large (`input_sizes`): by itself it says little
+where training has made the weights of inputs that are nearly always zero large, as Adam does. Qualities come from a scan of each layer alone: a layer whose pruning costs little
 accuracy is pruned more. Dropout falls as connections do (section 3.2): D * sqrt(left / all).
 """
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from tilewright.compress.layers import Layer, fix_zeros, set_masks, weight_layers
+from tilewright.compress.lowrank import inputs_of
 from tilewright.errors import TilewrightError
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Scan",
     "adjust_dropout",
     "dropout_rates",
+    "input_sizes",
     "magnitude_masks",
     "prune_in_rounds",
     "qualities",
@@ -37,6 +40,7 @@ SHARES = (1.0, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01)
 
 Array = npt.NDArray[np.float64]
 Evaluate = Callable[[], float]
+Sizes = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +63,49 @@ class Scan:
         return np.exp(logs)
 
 
-def scan(model: nn.Module, evaluate: Evaluate, shares: Sequence[float] = SHARES) -> dict[str, Scan]:
+def input_sizes(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Root mean square of what each weight is multiplied by, by layer, in a shape that fits the weight's.
+
+    That of a convolution's input channel stands for all of its positions. Layers in groups have ones.
+
+    Parameters
+    ----------
+    images : calibration images, as the module takes them
+    """
+    sizes = {}
+    for name, layer in weight_layers(model.eval()).items():
+        weight, seen = layer.weight.detach(), inputs_of(model, name, images)
+        if isinstance(layer, nn.Conv2d) and layer.groups != 1:
+            sizes[name] = torch.ones_like(weight)
+        else:
+            others = [axis for axis in range(seen.dim()) if axis != 1]
+            square = seen.double().square().mean(others)
+            sizes[name] = square.sqrt().float().reshape(1, -1, *[1] * (weight.dim() - 2))
+    return sizes
+
+
+def scan(
+    model: nn.Module,
+    evaluate: Evaluate,
+    shares: Sequence[float] = SHARES,
+    *,
+    sizes: Sizes | None = None,
+) -> dict[str, Scan]:
     """Prune each layer alone, without retraining, and evaluate: section 3.3 of the paper.
 
     Parameters
     ----------
     model : left as it was
     evaluate : gives the module's accuracy
+    sizes : of what weights are multiplied by (`input_sizes`); None: all alike
     """
     base, found = evaluate(), {}
     for name, layer in weight_layers(model).items():
         before, losses = layer.weight.detach().clone(), []
+        sized = _sized(name, before, sizes)
         for share in shares:
             with torch.no_grad():
-                layer.weight.copy_(before * _largest(before, share))
+                layer.weight.copy_(before * _largest(sized, share))
             losses.append(base - evaluate())
         with torch.no_grad():
             layer.weight.copy_(before)
@@ -82,7 +115,9 @@ def scan(model: nn.Module, evaluate: Evaluate, shares: Sequence[float] = SHARES)
     return found
 
 
-def qualities(model: nn.Module, scans: Mapping[str, Scan], keep: float) -> dict[str, float]:
+def qualities(
+    model: nn.Module, scans: Mapping[str, Scan], keep: float, *, sizes: Sizes | None = None
+) -> dict[str, float]:
     """Quality of each layer with which the share `keep` of all weights is left.
 
     The sum of what the layers would lose, each alone and not retrained, is the least. (Pruned to where
@@ -93,15 +128,18 @@ def qualities(model: nn.Module, scans: Mapping[str, Scan], keep: float) -> dict[
     TilewrightError
         If the share cannot be reached.
     """
-    weights = {name: layer.weight.detach() for name, layer in weight_layers(model).items()}
-    sizes = {name: int(weight.numel()) for name, weight in weights.items()}
-    least = _left({name: min(scans[name].shares) for name in sizes}, sizes)
+    weights = {
+        name: _sized(name, layer.weight.detach(), sizes)
+        for name, layer in weight_layers(model).items()
+    }
+    counts = {name: int(weight.numel()) for name, weight in weights.items()}
+    least = _left({name: min(scans[name].shares) for name in counts}, counts)
     if not least <= keep <= 1.0:
         raise TilewrightError(
             f"Pruning to {keep:.2%} of the weights is not possible: between {least:.2%}, the "
             "least that the layers' scans reach, and 100 % can be left"
         )
-    shares = _shares(scans, sizes, keep)
+    shares = _shares(scans, counts, keep)
     return {
         name: _threshold(weight, shares[name]) / float(weight.std())
         for name, weight in weights.items()
@@ -143,11 +181,13 @@ def _bisect(
     return low, high
 
 
-def magnitude_masks(model: nn.Module, quality: Mapping[str, float]) -> dict[str, torch.Tensor]:
+def magnitude_masks(
+    model: nn.Module, quality: Mapping[str, float], *, sizes: Sizes | None = None
+) -> dict[str, torch.Tensor]:
     """Masks that keep each layer's weights of at least quality * standard deviation."""
     masks = {}
     for name, factor in quality.items():
-        weight = weight_layers(model)[name].weight.detach()
+        weight = _sized(name, weight_layers(model)[name].weight.detach(), sizes)
         masks[name] = (weight.abs() >= factor * weight.std() * (1 - 1e-6)) & (weight != 0)
     return masks
 
@@ -158,6 +198,8 @@ def prune_in_rounds(
     keep: float,
     rounds: int,
     retrain: Callable[[int], None],
+    *,
+    sizes: Sizes | None = None,
 ) -> None:
     """Prune to the share `keep` in `rounds` equal ratios, and call `retrain(round)` after each.
 
@@ -165,8 +207,8 @@ def prune_in_rounds(
     """
     rates = dropout_rates(model)
     for number in range(1, rounds + 1):
-        quality = qualities(model, scans, keep ** (number / rounds))
-        set_masks(model, magnitude_masks(model, quality))
+        quality = qualities(model, scans, keep ** (number / rounds), sizes=sizes)
+        set_masks(model, magnitude_masks(model, quality, sizes=sizes))
         adjust_dropout(rates)
         retrain(number)
         fix_zeros(model)
@@ -191,6 +233,10 @@ def adjust_dropout(rates: Mapping[nn.Dropout, tuple[float, Layer]]) -> None:
     for dropout, (rate, layer) in rates.items():
         left = float((layer.weight != 0).float().mean())
         dropout.p = rate * math.sqrt(left)
+
+
+def _sized(name: str, weight: torch.Tensor, sizes: Sizes | None) -> torch.Tensor:
+    return weight if sizes is None else weight * sizes[name]
 
 
 def _largest(weight: torch.Tensor, share: float) -> torch.Tensor:

@@ -50,6 +50,7 @@ class Setup:
     cycles : gives the cycles of a module's layers on the hardware
     config : of each retraining; its checkpoint's place is a folder
     rounds : of pruning
+    distill : retrain towards what the original module says, and not towards the labels
     """
 
     train: Iterable[Any]
@@ -60,6 +61,7 @@ class Setup:
     cycles: Callable[[nn.Module], Cycles]
     config: TrainConfig
     rounds: int = 4
+    distill: bool = False
     progress: Progress | None = None
 
 
@@ -114,6 +116,7 @@ def run_steps(model: nn.Module, steps: Sequence[Step], setup: Setup) -> Result:
 class _Work:
     def __init__(self, model: nn.Module, setup: Setup) -> None:
         self.model, self.setup, self.name = model, setup, ""
+        self.teacher = copy.deepcopy(model).eval() if setup.distill else None
 
     def stage(self, name: str, notes: Mapping[str, Any]) -> Stage:
         left = sum(int((p != 0).sum()) for p in self.model.parameters())
@@ -135,7 +138,7 @@ class _Work:
 
         epochs = config.epochs if epochs is None else epochs
         options = replace(config, checkpoint=path, learning_rate=rate, epochs=epochs)
-        train(self.model, self.setup.train, options, progress=show)
+        train(self.model, self.setup.train, options, teacher=self.teacher, progress=show)
 
     def _kept(self) -> Mapping[str, Any]:
         layers = weight_layers(self.model).items()
@@ -155,10 +158,17 @@ class _Work:
 
     def prune(self, step: Step) -> Mapping[str, Any]:
         """Prune single weights in rounds, and retrain after each."""
-        scans = magnitude.scan(self.model, lambda: accuracy(self.model, self.setup.tune))
-        keep = 1.0 - step.value
+        sizes = magnitude.input_sizes(self.model, self.setup.images)
+        scans = magnitude.scan(
+            self.model, lambda: accuracy(self.model, self.setup.tune), sizes=sizes
+        )
         magnitude.prune_in_rounds(
-            self.model, scans, keep, self.setup.rounds, lambda n: self._train(f" round {n}")
+            self.model,
+            scans,
+            1.0 - step.value,
+            self.setup.rounds,
+            lambda n: self._train(f" round {n}"),
+            sizes=sizes,
         )
         return self._kept()
 

@@ -37,6 +37,7 @@ class TrainConfig:
     epochs : passes over the loader; 0 does nothing
     learning_rate : of AdamW; falls along a half cosine
     weight_decay : of AdamW
+    temperature : of what a teacher says, where `train` is given one: its scores are divided by it
     seed : of every random number drawn from PyTorch's global generator
     checkpoint : file (.npz) written after every epoch and continued from if it is there; None: none
 
@@ -49,6 +50,7 @@ class TrainConfig:
     epochs: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    temperature: float = 4.0
     seed: int = 0
     checkpoint: Path | None = None
 
@@ -59,6 +61,10 @@ class TrainConfig:
             raise TilewrightError(
                 f"Retraining needs a learning_rate above 0 and up to 1, not {self.learning_rate!r}"
             )
+        if not 0.0 < self.temperature <= 100.0:
+            raise TilewrightError(
+                f"Retraining needs a temperature above 0 and up to 100, not {self.temperature!r}"
+            )
 
 
 def train(
@@ -66,14 +72,18 @@ def train(
     loader: Iterable[Any],
     config: TrainConfig,
     *,
+    teacher: nn.Module | None = None,
     progress: Progress | None = None,
 ) -> tuple[float, ...]:
-    """Train what of a module requires gradients, by cross-entropy; returns each epoch's mean loss.
+    """Train what of a module requires gradients; returns each epoch's mean loss.
+
+    The loss is cross-entropy with the labels, or the divergence from what `teacher` says.
 
     Parameters
     ----------
     model : trained in place and left in evaluation mode
     loader : gives (inputs, labels) batch by batch, and again for each epoch
+    teacher : in evaluation mode; it sees the same inputs
 
     Raises
     ------
@@ -86,13 +96,13 @@ def train(
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
     )
-    identity = _identity(model, config)
+    identity = _identity(model, config, teacher)
     losses = _load(config.checkpoint, identity, model, optimizer)
     while len(losses) < config.epochs:
         epoch = len(losses)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 1_000_003 + epoch)
-            losses.append(_epoch(model, loader, optimizer, config, epoch))
+            losses.append(_epoch(model, loader, optimizer, config, epoch, teacher))
         if config.checkpoint is not None:
             _save(config.checkpoint, identity, model, optimizer, losses)
         if progress is not None:
@@ -118,6 +128,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     epoch: int,
+    teacher: nn.Module | None,
 ) -> float:
     model.train()
     total, images = 0.0, 0
@@ -126,7 +137,11 @@ def _epoch(
         done = (epoch + (number / batches if batches else 0.0)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-        loss = functional.cross_entropy(model(x).flatten(1), y)
+        scores = model(x).flatten(1)
+        if teacher is None:
+            loss = functional.cross_entropy(scores, y)
+        else:
+            loss = _divergence(scores, teacher, x, config.temperature)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TilewrightError(
@@ -142,12 +157,25 @@ def _epoch(
     return total / images
 
 
-def _identity(model: nn.Module, config: TrainConfig) -> str:
-    """What a checkpoint must have been made of: the model before, and the choices."""
+def _divergence(
+    scores: torch.Tensor, teacher: nn.Module, inputs: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Section 2 of "Distilling the Knowledge in a Neural Network" (Hinton et al. 2015), soft targets only."""
+    with torch.no_grad():
+        wanted = functional.log_softmax(teacher(inputs).flatten(1) / temperature, 1)
+    found = functional.log_softmax(scores / temperature, 1)
+    # Gradients fall with the square of the temperature.
+    return temperature**2 * functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+
+
+def _identity(model: nn.Module, config: TrainConfig, teacher: nn.Module | None) -> str:
+    """What a checkpoint must have been made of: the model before, the teacher, and the choices."""
     choices = [config.epochs, config.learning_rate, config.weight_decay, config.seed]
+    choices += [] if teacher is None else [config.temperature]
     digest = hashlib.sha256(json.dumps(choices).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    for module in (model,) if teacher is None else (model, teacher):
+        for name, tensor in module.state_dict().items():
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -254,6 +254,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--epochs", type=int, metavar="N", help="of each retraining (default 2)")
     add("--rounds", type=int, metavar="N", help="in which --prune goes (default 4)")
     add("--learning-rate", type=float, metavar="X", help="of retraining (default 0.001)")
+    add("--distill", action="store_true", default=None,
+        help="retrain towards what the original network says, not towards the labels")  # fmt: skip
     add("--seed", type=int, metavar="N", help="of every random number (default 0)")
     return groups
 

@@ -151,6 +151,7 @@ class CompressSection:
     epochs : of each retraining
     rounds : in which single weights are pruned
     learning_rate, weight_decay, batch : of retraining
+    distill : retrain towards what the original network says, and not towards the labels
     seed : of every random number
     lanes : of the compressed weight stream: the largest power of two up to this that divides the
         columns; a target with a decoder has its own
@@ -163,6 +164,7 @@ class CompressSection:
     learning_rate: float = _option(1e-3, low=1e-9, high=1.0)
     weight_decay: float = _option(1e-4, low=0.0, high=1.0)
     batch: int = _option(64, low=1, high=1 << 16)
+    distill: bool = _option(False)
     seed: int = _option(0, low=0, high=1 << 31)
     lanes: int = _option(4, low=2, high=32)
 

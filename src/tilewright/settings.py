@@ -50,7 +50,7 @@ def resolve(options: argparse.Namespace) -> Config:
                   "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
                   "images": "calibration_images"},
         "compress": {"methods": "methods", "train": "train", "epochs": "epochs", "rounds": "rounds",
-                     "learning_rate": "learning_rate", "seed": "seed"},
+                     "learning_rate": "learning_rate", "distill": "distill", "seed": "seed"},
         "simulate": {"images": "images", "latency": "latency", "simulator": "simulator"},
         "output": {"directory": "output"},
     }  # fmt: skip

@@ -104,6 +104,7 @@ def shrink(config: Config, checkpoints: Path, progress: Progress) -> Shrunk:
             checkpoint=checkpoints,
         ),
         rounds=section.rounds,
+        distill=section.distill,
         progress=progress,
     )
     result = run_steps(module, steps, setup)

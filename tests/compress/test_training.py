@@ -12,6 +12,7 @@ from tilewright.compress.magnitude import (
     Scan,
     adjust_dropout,
     dropout_rates,
+    input_sizes,
     magnitude_masks,
     prune_in_rounds,
     qualities,
@@ -109,6 +110,25 @@ def test_a_small_layer_keeps_more_than_a_large_one_that_would_lose_as_much(model
     assert sum(int(mask.sum()) for mask in masks.values()) == pytest.approx(0.3 * 320, abs=2)
 
 
+def test_weights_of_small_inputs_go_first(model):
+    images = torch.randn(64, 8) * torch.tensor([0.0, 0.01, 1, 1, 1, 1, 1, 1])
+    sizes = input_sizes(model, images)
+    torch.testing.assert_close(sizes["0"], images.square().mean(0).sqrt()[None])
+    alike = Scan(shares=(1.0, 0.5, 0.1), losses=(0.0, 0.1, 0.5))
+    quality = qualities(model, {"0": alike, "3": alike}, 0.5, sizes=sizes)
+    mask = magnitude_masks(model, quality, sizes=sizes)["0"]
+    assert not mask[:, :2].any()
+    assert float(mask[:, 2:].float().mean()) > 0.4
+
+
+def test_a_convolution_s_inputs_are_sized_by_channel():
+    conv = nn.Sequential(nn.Conv2d(4, 2, 3), nn.Conv2d(2, 2, 1, groups=2))
+    images = torch.ones(3, 4, 5, 5) * torch.tensor([1.0, 2, 3, 4])[:, None, None]
+    sizes = input_sizes(conv, images)
+    torch.testing.assert_close(sizes["0"], torch.tensor([1.0, 2, 3, 4]).reshape(1, 4, 1, 1))
+    assert torch.equal(sizes["1"], torch.ones(2, 1, 1, 1))
+
+
 def test_dropout_falls_with_the_root_of_the_connections(model):
     rates = dropout_rates(model)
     mask = torch.zeros(32, 8)
@@ -153,6 +173,19 @@ def test_an_interrupted_retraining_goes_on_where_it_was(model, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(TilewrightError, match="not a checkpoint"):
         train(network(5), LOADER, config)
+
+
+def test_a_teacher_is_followed_and_not_the_labels(model, tmp_path):
+    wrong = [(x, 1 - y) for x, y in LOADER]
+    config = TrainConfig(epochs=6, learning_rate=1e-2, checkpoint=tmp_path / "state.npz")
+    student = network(3)
+    losses = train(student, wrong, config, teacher=model)
+    assert losses[-1] < 0.3 * losses[0]
+    assert accuracy(student, LOADER) > 0.9
+    with pytest.raises(TilewrightError, match="of another network or with other choices"):
+        train(network(3), wrong, config, teacher=network(4).eval())
+    with pytest.raises(TilewrightError, match="a temperature above 0"):
+        TrainConfig(temperature=0.0)
 
 
 def test_retraining_says_what_is_wrong():
