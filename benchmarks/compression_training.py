@@ -64,7 +64,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "vectors 50 %": Method(steps=("vectors 0.5",), epochs=0),
         "vectors 75 %": Method(steps=("vectors 0.75",), epochs=0),
         "vectors 50 % + share + huffman": Method(
-            steps=("vectors 0.5", "share 32", "huffman"), epochs=0, lanes=LANES
+            steps=("vectors 0.5", "share 32", "huffman"), epochs=1, lanes=LANES
         ),
         "vectors 75 % + share + huffman": Method(
             steps=("vectors 0.75", "share 32", "huffman"), epochs=0, lanes=LANES
@@ -211,7 +211,7 @@ def _compressed(
 ) -> nn.Module:
     recipe, (images, labels) = RECIPES[name], data.tensors("train")
     epochs = recipe.epochs if method.epochs is None else method.epochs
-    folder = work / f"{name}-steps-{epochs}"
+    folder = work / f"{name}-{_file_name(method)}-steps"
     folder.mkdir(exist_ok=True)
     target = get_target("small")
     setup = Setup(
