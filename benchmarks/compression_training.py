@@ -67,7 +67,7 @@ METHODS: dict[str, dict[str, Method]] = {
             steps=("vectors 0.5", "share 32", "huffman"), epochs=1, lanes=LANES
         ),
         "vectors 75 % + share + huffman": Method(
-            steps=("vectors 0.75", "share 32", "huffman"), epochs=0, lanes=LANES
+            steps=("vectors 0.75", "share 32", "huffman"), epochs=1, lanes=LANES
         ),
         "low rank 2x": Method(steps=("low-rank 2x",), epochs=6),
         "low rank 3x": Method(steps=("low-rank 3x",)),
