@@ -1,9 +1,10 @@
 """Pruning of single weights: "Learning both Weights and Connections" (Han et al. 2015).
 
 Weights below `quality` times their layer's standard deviation go, the others are trained again, in
-several rounds. A weight may count as much as its input is large (`input_sizes`): by itself it says little
-where training has made the weights of inputs that are nearly always zero large, as Adam does. Qualities come from a scan of each layer alone: a layer whose pruning costs little
-accuracy is pruned more. Dropout falls as connections do (section 3.2): D * sqrt(left / all).
+several rounds. A weight may count as much as its input is large (`input_sizes`): by itself it says
+little where training has made the weights of inputs that are nearly always zero large, as Adam does.
+Qualities come from a scan of each layer alone: a layer whose pruning costs little accuracy is pruned
+more. Dropout falls as connections do (section 3.2): D * sqrt(left / all).
 """
 
 from __future__ import annotations
