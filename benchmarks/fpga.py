@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,32 +93,38 @@ endmodule
 """
 
 
-def synthesize(target: Target, folder: Path) -> Path:
+def synthesize(target: Target, folder: Path, flow: str = SYNTHESIS) -> Path:
     """The netlist of the accelerator in its harness."""
-    return synthesize_verilog(generate_verilog(target), top_name(target), folder)
+    return synthesize_verilog(generate_verilog(target), top_name(target), folder, flow)
 
 
-def synthesize_verilog(verilog: str, top: str, folder: Path) -> Path:
-    """The netlist of a design in its harness, made by Yosys in a process of its own."""
+def synthesize_verilog(verilog: str, top: str, folder: Path, flow: str = SYNTHESIS) -> Path:
+    """The netlist of a design in its harness, made by Yosys in a process of its own.
+
+    `flow` is the command, without top and file.
+    """
     (folder / "accelerator.v").write_text(verilog)
     (folder / "harness.v").write_text(harness(verilog, top))
     netlist = folder / "netlist.json"
     commands = [
         f"read_verilog {folder}/accelerator.v {folder}/harness.v",
-        f"{SYNTHESIS} -top harness -json {netlist}",
+        f"{flow} -top harness -json {netlist}",
     ]
     run = [sys.executable, "-c", _YOSYS, *commands]
     subprocess.run(run, check=True, capture_output=True, text=True)
     return netlist
 
 
-def route(netlist: Path, *, mhz: float, seed: int) -> Route:
-    """Place and route; a clock that is not met is an error of nextpnr's, which `met` tells."""
+def route(netlist: Path, *, mhz: float, seed: int, placer: Sequence[str] = ()) -> Route:
+    """Place and route; a clock that is not met is an error of nextpnr's, which `met` tells.
+
+    `placer` are more options for it.
+    """
     start = time.monotonic()
     report = netlist.with_name(f"seed_{seed}.json")
     options = [f"--{PART}", "--speed", str(SPEED), "--package", CASE, "--json", netlist.name]
     options += ["--freq", f"{mhz:g}", "--seed", str(seed), "--router", "router2"]
-    options += ["--lpf-allow-unconstrained", "--report", report.name, "--quiet"]
+    options += [*placer, "--lpf-allow-unconstrained", "--report", report.name, "--quiet"]
     # WebAssembly has a /tmp of its own: names are relative to the netlist's folder.
     done = subprocess.run(
         [sys.executable, "-c", _NEXTPNR, *options],
