@@ -38,6 +38,15 @@ SYNTHESIS = {
 of an iCE40 share one clock enable: those of few flip-flops keep a full part from being placed."""
 
 
+_PLACE_AND_ROUTE = {
+    "ecp5": ["--router", "router2"],
+    "ice40": ["--placer-heap-cell-placement-timeout", "100"],
+}
+"""A UP5K is nearly full, and a search for places that does not end soon seldom ends at all: nextpnr gives
+up after cells^2 / 100 attempts for one cell, and the next seed is tried."""
+_UNPLACED = "Unable to find legal placement"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bitstream:
     """A packed bitstream that meets its clock, and what it is.
@@ -60,7 +69,8 @@ def build_bitstream(board: Board, cache: Path, progress: Progress | None = None)
     Raises
     ------
     TilewrightError
-        If a package is missing, the design is too large for the part, or no seed meets the clock.
+        If a package is missing, the design is too large for the part, or no seed finds a place for
+        it or meets the clock.
     """
     report = progress or (lambda done, total, text: None)
     check_tools(board.family)
@@ -122,15 +132,15 @@ def _build(
     synthesis, routing, *packing = commands
     report(0, 0, "synthesize")
     _run(synthesis, folder)
-    tried = []
+    tried: list[Route] = []
     for seed in board.seeds:
         report(0, 0, f"place and route, seed {seed}")
         route = _route(board, routing, folder, seed)
-        if route.met:
+        if route is not None and route.met:
             break
-        tried.append(route)
+        tried += [] if route is None else [route]
     else:
-        raise _too_slow(board, tried)
+        raise _too_slow(board, tried) if tried else _unplaced(board)
     report(0, 0, "pack")
     for command in packing:
         _run(command, folder)
@@ -148,8 +158,8 @@ def _run(command: list[str], folder: Path) -> None:
         raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
 
 
-def _route(board: Board, command: list[str], folder: Path, seed: int) -> Route:
-    """Place and route with one seed.
+def _route(board: Board, command: list[str], folder: Path, seed: int) -> Route | None:
+    """Place and route with one seed; None if no legal placement was found.
 
     Raises
     ------
@@ -160,14 +170,15 @@ def _route(board: Board, command: list[str], folder: Path, seed: int) -> Route:
     result.unlink(missing_ok=True)
     mhz = board.target.clock_mhz
     options = ["--report", result.name, "--freq", f"{mhz:g}", "--seed", str(seed)]
-    if board.family == "ecp5":
-        options += ["--router", "router2"]
+    options += _PLACE_AND_ROUTE.get(board.family, [])
     done = run_tool([*command, *options], folder)
     if result.is_file():  # a clock that is not met is an error of nextpnr's too
         return read_route(result, seed, mhz)
     usage = read_usage((folder / f"{TOP}.tim").read_text("utf-8", "replace"))
     excess = {name: cells for name, cells in usage.items() if cells[0] > cells[1] > 0}
     if not excess:
+        if _UNPLACED in done.stdout + done.stderr:
+            return None
         raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
     raise TilewrightError(
         f"Board {board.name!r}: an array of {_array(board)} is too large for the "
@@ -189,6 +200,16 @@ def _too_slow(board: Board, tried: list[Route]) -> TilewrightError:
         f"{best.fmax_mhz:g} MHz of {board.target.clock_mhz:g} (best of {len(tried)} seeds); the "
         f"slowest path, {best.path}, takes {1000 / best.fmax_mhz:.1f} ns, "
         f"{1000 / best.fmax_mhz - period:.1f} ns more than a cycle; {_offer(board)}"
+    )
+
+
+def _unplaced(board: Board) -> TilewrightError:
+    """The message about a design for which no seed found a place."""
+    seeds = ", ".join(map(str, board.seeds))
+    return TilewrightError(
+        f"Board {board.name!r}: an array of {_array(board)} fits the {board.part} by number of cells, "
+        f"but nextpnr found no legal placement with the seeds {seeds}; give others in the board's "
+        f"file, or {_offer(board)}"
     )
 
 

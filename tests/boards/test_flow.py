@@ -109,6 +109,31 @@ def test_a_later_seed_may_meet_the_clock(small_core, tmp_path, monkeypatch):
     assert made.route.seed == 2 and made.tried == ((1, 46.51),)
 
 
+def without_a_place(seeds):
+    """The tools, if nextpnr finds no legal placement with those seeds."""
+    ran = answer()
+
+    def run(command, folder):
+        if command[0].startswith("nextpnr") and command[command.index("--seed") + 1] in seeds:
+            (folder / "top.tim").write_text("Info: \t TRELLIS_COMB:  100/  24288   0%\n")
+            said = "ERROR: Unable to find legal placement for cell 'a' after 9 attempts"
+            return subprocess.CompletedProcess(command, 1, "", said)
+        return ran(command, folder)
+
+    return run
+
+
+def test_a_later_seed_may_find_a_place(small_core, tmp_path, monkeypatch):
+    monkeypatch.setattr(flow, "run_tool", without_a_place("1"))
+    assert flow.build_bitstream(BOARD, tmp_path).route.seed == 2
+
+
+def test_a_design_that_no_seed_places_is_refused(small_core, tmp_path, monkeypatch):
+    monkeypatch.setattr(flow, "run_tool", without_a_place("123"))
+    with pytest.raises(TilewrightError, match="no legal placement with the seeds 1, 2, 3"):
+        flow.build_bitstream(BOARD, tmp_path)
+
+
 def test_what_a_killed_build_left_is_removed_a_day_later(small_core, tmp_path, monkeypatch):
     folder = tmp_path / "bitstreams"
     old, young = folder / ".building-old", folder / ".building-young"
