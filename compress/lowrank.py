@@ -104,6 +104,11 @@ def energies(model: nn.Module, images: torch.Tensor, names: list[str]) -> dict[s
     """Share of the response variance in the first 1, 2, ..., d directions of each layer.
 
     Of a fully connected layer they are the shares of its weight's squared singular values.
+
+    Raises
+    ------
+    TilewrightError
+        If a layer gives the same for all images.
     """
     layers, found = weight_layers(model), {}
     for name in names:
@@ -112,7 +117,12 @@ def energies(model: nn.Module, images: torch.Tensor, names: list[str]) -> dict[s
             spectrum = np.square(np.linalg.svd(weight, compute_uv=False))
         else:
             y = _responses(layers[name], inputs_of(model, name, images))
-            spectrum = np.linalg.eigvalsh(np.cov(y))[::-1].clip(min=0)
+            spectrum = np.linalg.eigvalsh(np.atleast_2d(np.cov(y)))[::-1].clip(min=0)
+        if not spectrum.sum() > 0:
+            raise TilewrightError(
+                f"Layer {name!r}: gives the same for all calibration images, so that no rank is better "
+                "than another; take the layer out of the network, or train it"
+            )
         found[name] = np.cumsum(spectrum) / spectrum.sum()
     return found
 

@@ -99,11 +99,22 @@ def scan(
     model : left as it was
     evaluate : gives the module's accuracy
     sizes : of what weights are multiplied by (`input_sizes`); None: all alike
+
+    Raises
+    ------
+    TilewrightError
+        If a layer has nothing that could be pruned.
     """
     base, found = evaluate(), {}
     for name, layer in weight_layers(model).items():
         before, losses = layer.weight.detach().clone(), []
         sized = _sized(name, before, sizes)
+        if not sized.any():
+            what = "weights are" if not before.any() else "calibration inputs are"
+            raise TilewrightError(
+                f"Layer {name!r}: all of its {what} zero, so pruning cannot tell which weights "
+                "matter; take the layer out of the network, or train it"
+            )
         for share in shares:
             with torch.no_grad():
                 layer.weight.copy_(before * _largest(sized, share))
@@ -142,7 +153,7 @@ def qualities(
         )
     shares = _shares(scans, counts, keep)
     return {
-        name: _threshold(weight, shares[name]) / float(weight.std())
+        name: _threshold(weight, shares[name]) / _deviation(weight)
         for name, weight in weights.items()
     }
 
@@ -189,7 +200,7 @@ def magnitude_masks(
     masks = {}
     for name, factor in quality.items():
         weight = _sized(name, weight_layers(model)[name].weight.detach(), sizes)
-        masks[name] = (weight.abs() >= factor * weight.std() * (1 - 1e-6)) & (weight != 0)
+        masks[name] = (weight.abs() >= factor * _deviation(weight) * (1 - 1e-6)) & (weight != 0)
     return masks
 
 
@@ -205,7 +216,13 @@ def prune_in_rounds(
     """Prune to the share `keep` in `rounds` equal ratios, and call `retrain(round)` after each.
 
     The module's zeros are ordinary weights afterwards, its dropout is as before.
+
+    Raises
+    ------
+    TilewrightError
+        If the share cannot be reached; before anything is retrained.
     """
+    qualities(model, scans, keep, sizes=sizes)
     rates = dropout_rates(model)
     for number in range(1, rounds + 1):
         quality = qualities(model, scans, keep ** (number / rounds), sizes=sizes)
@@ -238,6 +255,11 @@ def adjust_dropout(rates: Mapping[nn.Dropout, tuple[float, Layer]]) -> None:
 
 def _sized(name: str, weight: torch.Tensor, sizes: Sizes | None) -> torch.Tensor:
     return weight if sizes is None else weight * sizes[name]
+
+
+def _deviation(weight: torch.Tensor) -> float:
+    """Standard deviation; 1 where there is one weight, or all are the same."""
+    return (float(weight.std()) if weight.numel() > 1 else 0.0) or 1.0
 
 
 def _largest(weight: torch.Tensor, share: float) -> torch.Tensor:

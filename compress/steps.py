@@ -10,7 +10,7 @@ from tilewright.errors import TilewrightError, nearest
 
 __all__ = ["KINDS", "MAX_ENTRIES", "TERNARY", "Step", "parse_steps"]
 
-MAX_ENTRIES = 256
+MAX_ENTRIES = 255
 """Entries of the largest codebook that a compressed stream holds."""
 
 TERNARY = ("ttq", "ttq-equal", "twn", "shift")
@@ -92,7 +92,7 @@ def _step(text: str) -> Step:
         "prune": 0.0 < number < 1.0,
         "vectors": 0.0 < number < 1.0,
         "low-rank": 1.0 < number <= 100.0,
-        "share": number == int(number) and 1 <= number <= MAX_ENTRIES,
+        "share": number.is_integer() and 1 <= number <= MAX_ENTRIES,
     }
     if not good[kind]:
         raise TilewrightError(f"Compression: {kind} {value} is out of range: {KINDS[kind]}")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compress.huffman import LIMIT, code_lengths, codewords
+from tilewright.compress.steps import MAX_ENTRIES
 from tilewright.errors import TilewrightError
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "LANE_WORDS",
     "LONGEST_RUN",
     "MAGIC",
-    "MOST_ENTRIES",
     "OFFSETS",
     "OFFSET_ROWS",
     "Codes",
@@ -46,7 +46,6 @@ CODES_HEAD = struct.Struct(f"<BBBBBBH{LIMIT}s{LIMIT}s")
 of runs by length."""
 LONGEST_RUNS = (3, 7, 15, 31, 63)
 LONGEST_RUN = LONGEST_RUNS[-1]
-MOST_ENTRIES = 255
 WORD = 16
 """Bits of a word of a lane."""
 MAX_ROWS = (1 << 15) - 1
@@ -147,9 +146,9 @@ def choose_codes(streams: Sequence[IntArray], *, lanes: int = 4, huffman: bool =
         )
     values = np.unique(np.concatenate([np.unique(part) for part in streams]))
     values = values[values != 0]
-    if not 1 <= len(values) <= MOST_ENTRIES:
+    if not 1 <= len(values) <= MAX_ENTRIES:
         raise TilewrightError(
-            f"A compressed stream holds 1 to {MOST_ENTRIES} different weights besides zero, not "
+            f"A compressed stream holds 1 to {MAX_ENTRIES} different weights besides zero, not "
             f"{len(values)}; share the layer's weights first, or prune it less"
         )
     if values[0] < -(1 << 15) or values[-1] >= 1 << 15:

@@ -156,7 +156,7 @@ def ternarize(
     Raises
     ------
     TilewrightError
-        If the method or a layer is unknown, or all weights of a layer are zero.
+        If the method or a layer is unknown, no layer is left, or all weights of one are zero.
     """
     if method not in TERNARY:
         raise TilewrightError(f"Ternary weights have methods {', '.join(TERNARY)}, not {method!r}")
@@ -167,6 +167,13 @@ def ternarize(
     if unknown:
         raise TilewrightError(f"Ternary weights: no layer {unknown[0]!r}; there are {names}")
     chosen = tuple(name for name in names if name not in left)
+    if not chosen:
+        raise TilewrightError(
+            f"Ternary weights: {', '.join(names)} stay as they are, the first layer and the last, and "
+            "there is none between them"
+            if skip is None
+            else "Ternary weights: all layers are left out; leave out fewer"
+        )
     for name in chosen:
         weight = layers[name].weight.detach()
         if not weight.any():

@@ -10,11 +10,12 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
 from tilewright.compress.huffman import LIMIT
-from tilewright.compress.stream import CODES_HEAD, LONGEST_RUN, MOST_ENTRIES
+from tilewright.compress.steps import MAX_ENTRIES
+from tilewright.compress.stream import CODES_HEAD, LONGEST_RUN
 
 __all__ = ["CODES_LAYOUT", "INDEX_BITS", "RUN_BITS", "CodeTables", "table_write"]
 
-INDEX_BITS = MOST_ENTRIES.bit_length()
+INDEX_BITS = MAX_ENTRIES.bit_length()
 RUN_BITS = LONGEST_RUN.bit_length()
 
 _KIND = data.StructLayout(

@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
 from tilewright.compress.huffman import LIMIT
-from tilewright.compress.stream import LONGEST_RUN, MOST_ENTRIES, WORD
+from tilewright.compress.steps import MAX_ENTRIES
+from tilewright.compress.stream import LONGEST_RUN, WORD
 from tilewright.hw.code_tables import CODES_LAYOUT, INDEX_BITS, RUN_BITS, table_write
 from tilewright.hw.queue import Queue
 
@@ -148,7 +149,7 @@ class SymbolDecoder(wiring.Component):
     ) -> None:
         target = self._target
         m.submodules.values = values = Memory(
-            shape=unsigned(target.weight_bits), depth=MOST_ENTRIES + 1, init=[]
+            shape=unsigned(target.weight_bits), depth=MAX_ENTRIES + 1, init=[]
         )
         m.submodules.runs = runs = Memory(shape=unsigned(RUN_BITS), depth=LONGEST_RUN + 1, init=[])
         for memory, enable, item in (

@@ -108,14 +108,66 @@ def test_methods_may_stand_in_the_configuration(folder, capsys):
 def test_mistakes_are_named(folder, capsys):
     assert "Nothing to do" in refused(capsys, *TRAINED)
     assert "give --train FILE" in refused(capsys, *GIVEN, "--prune", "0.5")
-    assert "share 300 is out of range" in refused(capsys, *TRAINED, "--share", "300")
+    assert "share 256 is out of range" in refused(capsys, *TRAINED, "--share", "256")
+    assert "--rounds must be in 1..100, not 0" in refused(
+        capsys, *GIVEN, "--rounds", "0", "--train", "data.npz", "--prune", "0.5"
+    )
     assert "ranks below one lane" in refused(capsys, *TRAINED, "--low-rank", "50x")
     few = dict(np.load("data.npz"))
     np.savez("few.npz", **{name: array[:9] for name, array in few.items()})
     assert "few.npz: has 9 images" in refused(
         capsys, *GIVEN, "--train", "few.npz", "--prune", "0.5"
     )
+    few["labels"] = few["labels"] + 1
+    np.savez("other.npz", **few)
+    assert "other.npz: Labels must be in 0..2" in refused(
+        capsys, *GIVEN, "--train", "other.npz", "--prune", "0.5"
+    )
     assert not (folder / "build" / "net" / "quantized.onnx").exists()
+
+
+def test_targets_that_nothing_reaches_are_refused_before_anything_is_trained(folder, capsys):
+    message = refused(capsys, *TRAINED, "--prune", "0.995")
+    assert "Pruning to 0.50% of the weights is not possible" in message
+    assert "each needs at least one" in refused(capsys, *TRAINED, "--vectors", "0.98")
+    assert not list((folder / "build" / "net" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (("--prune", "0.5"), "all of its weights are zero, so pruning cannot tell"),
+        (("--vectors", "0.5"), "leaves none of its weights"),
+        (("--low-rank", "1.2x"), "gives the same for all calibration images"),
+        (("--ternary",), "all of its weights are zero, so they have no scale"),
+        (("--share", "4"), "all of its weights are zero, so there is nothing to share"),
+    ],
+)
+def test_a_layer_of_zeros_is_named(folder, capsys, method, message):
+    (folder / "net.py").write_text(NET + "nn.init.zeros_(model[2].weight)\n")
+    found = refused(capsys, *TRAINED, *method)
+    assert "Layer '2'" in found and message in found
+
+
+def test_networks_that_cannot_be_retrained_are_refused(folder, capsys):
+    (folder / "net.py").write_text(
+        """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 8, 8)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return torch.relu(y), y
+
+model = Two()
+"""
+    )
+    assert "one input and one output, not 1 and 2" in refused(capsys, *TRAINED, "--prune", "0.5")
 
 
 def test_pruning_chooses_on_images_that_are_not_trained_on():
@@ -138,6 +190,9 @@ def test_pruning_chooses_on_images_that_are_not_trained_on():
         (["prune much"], "needs a number"),
         (["huffman 3"], "takes no value"),
         (["prune 1.5"], "prune 1.5 is out of range"),
+        (["prune nan"], "prune nan is out of range"),
+        (["share inf"], "share inf is out of range"),
+        (["low-rank infx"], "low-rank infx is out of range"),
     ],
 )
 def test_impossible_sequences_are_refused(texts, message):

@@ -28,6 +28,7 @@ __all__ = [
     "OutputConfig",
     "QuantSection",
     "SimulateConfig",
+    "check_option",
     "dump_config",
     "load_config",
     "parse_config",
@@ -298,6 +299,15 @@ def _value(hint: Any, found: Any, limits: Mapping[str, Any], path: Path, key: st
             raise TilewrightError(f"{path}: {key} must not be empty")
         return tuple(_value(item, value, limits, path, key) for value in items)
     return _scalar(hint, found, limits, path, key)
+
+
+def check_option(section: type, key: str, value: float, flag: str) -> None:
+    """Raise TilewrightError unless what a command's option gives is within the limits of a key."""
+    limits = next(f.metadata for f in dataclasses.fields(section) if f.name == key)
+    if "low" in limits and not limits["low"] <= value <= limits["high"]:
+        raise TilewrightError(
+            f"Option {flag} must be in {limits['low']}..{limits['high']}, not {value!r}"
+        )
 
 
 def _scalar(hint: type, found: Any, limits: Mapping[str, Any], path: Path, key: str) -> Any:

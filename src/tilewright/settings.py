@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tilewright.boards import get_target
-from tilewright.config import Config, load_config
+from tilewright.config import CompressSection, Config, check_option, load_config
 from tilewright.data import Data, read_arrays, read_data
 from tilewright.errors import TilewrightError
 from tilewright.graph.ir import Graph
@@ -62,6 +62,9 @@ def resolve(options: argparse.Namespace) -> Config:
         if option in given and given[option] < (option != "latency"):
             flag = "--" + option.replace("_", "-")
             raise TilewrightError(f"Option {flag} must be positive, not {given[option]}")
+    for option in ("epochs", "rounds", "learning_rate", "seed"):
+        if option in given:
+            check_option(CompressSection, option, given[option], "--" + option.replace("_", "-"))
     if "target" in given:
         config = dataclasses.replace(config, target=get_target(given["target"]))
     return _with_activations(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tilewright.graph.ir import Graph
 from tilewright.progress import Progress
 from tilewright.quant.data import normalize
 from tilewright.quant.fixed import FixedGraph
+from tilewright.quant.metrics import check_labels
 from tilewright.settings import load_graph, model_path, user_data
 from tilewright.usercode import is_python, load_module
 
@@ -128,8 +130,15 @@ def _labelled(path: str | None, option: str, graph: Graph) -> Data:
     data = read_data(Path(path), graph)
     if data.labels is None:
         raise TilewrightError(f"{path}: has no array `labels`; retraining needs labelled images")
-    if len(data.inputs) != 1:
-        raise TilewrightError("Compression retrains networks with one input")
+    if len(data.inputs) != 1 or len(graph.outputs) != 1:
+        raise TilewrightError(
+            "Compression retrains networks with one input and one output, not "
+            f"{len(data.inputs)} and {len(graph.outputs)}"
+        )
+    try:
+        check_labels(data.labels, len(data), math.prod(graph.shapes[graph.outputs[0].tensor]))
+    except TilewrightError as error:
+        raise TilewrightError(f"{path}: {error}") from error
     return data
 
 

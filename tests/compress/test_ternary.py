@@ -78,6 +78,8 @@ def test_what_cannot_be_ternary_is_refused():
         ternarize(model, skip=["conv9"])
     with pytest.raises(TilewrightError, match="not 'binary'"):
         ternarize(model, method="binary")
+    with pytest.raises(TilewrightError, match="0, 2 stay as they are"):
+        ternarize(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)))
     with torch.no_grad():
         model[2].weight.zero_()
     with pytest.raises(TilewrightError, match="Layer '2': all of its weights are zero"):

@@ -110,6 +110,20 @@ def test_a_small_layer_keeps_more_than_a_large_one_that_would_lose_as_much(model
     assert sum(int(mask.sum()) for mask in masks.values()) == pytest.approx(0.3 * 320, abs=2)
 
 
+def test_layers_whose_weights_are_all_alike_stay_whole(model):
+    with torch.no_grad():
+        model[0].weight.fill_(0.5)
+    scans = scan(model, lambda: accuracy(model, LOADER))
+    prune_in_rounds(model, scans, 0.5, 1, lambda number: None)
+    assert bool((model[0].weight == 0.5).all())
+
+
+def test_a_share_that_cannot_be_reached_is_refused_before_any_round(model):
+    scans = scan(model, lambda: accuracy(model, LOADER))
+    with pytest.raises(TilewrightError, match=r"Pruning to 0\.50% .* between 1\.00%"):
+        prune_in_rounds(model, scans, 0.005, 4, lambda number: pytest.fail("a round began"))
+
+
 def test_weights_of_small_inputs_go_first(model):
     images = torch.randn(64, 8) * torch.tensor([0.0, 0.01, 1, 1, 1, 1, 1, 1])
     sizes = input_sizes(model, images)
