@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, unsigned
+from collections import Counter
+
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import INSTRUCTION_BYTES
@@ -11,6 +14,9 @@ from tilewright.compiler.target import Target
 from tilewright.hw.instructions import Excerpt
 
 __all__ = ["InstructionRegister", "part_layout"]
+
+_MEMORY_BITS = 10
+"""Bits from which on a beat is worth a block RAM."""
 
 
 def part_layout(target: Target) -> data.StructLayout:
@@ -22,6 +28,11 @@ def part_layout(target: Target) -> data.StructLayout:
 
 class InstructionRegister(wiring.Component):
     """Takes the fields that a unit needs from the beats of its instruction.
+
+    Small parts have logic cells for few of them, and block RAMs to spare: a beat of which many bits are
+    needed stands in one. A block RAM takes every beat, so that nothing needs to be decoded, and reads
+    its own in each cycle. An instruction's last beat stays in flip-flops, so that what is read stands
+    when `r_rdy` is set, a cycle after that beat.
 
     Parameters
     ----------
@@ -51,16 +62,36 @@ class InstructionRegister(wiring.Component):
         m = Module()
         width = 8 * self._target.bus_bytes
         part = self.i.p
-        held = Signal(len(self._places), reset_less=True)
-        m.d.comb += [self.i.ready.eq(~self.r_rdy), self.r_data.eq(held)]
-        for number in sorted({place // width for place in self._places}):
-            with m.If(~self.r_rdy & (part.number == number)):
-                for bit, place in enumerate(self._places):
-                    if place // width == number:
-                        m.d.sync += held[bit].eq(part.beat[place % width])
         last = INSTRUCTION_BYTES // self._target.bus_bytes - 1
+        bits = Counter(place // width for place in self._places)
+        kept: dict[int, Value] = {}
+        for number, used in bits.items():
+            if used >= _MEMORY_BITS and number != last:
+                kept[number] = self._stored(m, number)
+                continue
+            kept[number] = held = Signal(width, name=f"beat_{number}", reset_less=True)
+            with m.If(~self.r_rdy & (part.number == number)):
+                m.d.sync += held.eq(part.beat)
+        m.d.comb += [
+            self.i.ready.eq(~self.r_rdy),
+            self.r_data.eq(Cat(kept[place // width][place % width] for place in self._places)),
+        ]
         with m.If(~self.r_rdy):
             m.d.sync += self.r_rdy.eq(self.i.valid & (part.number == last))
         with m.Elif(self.r_en):
             m.d.sync += self.r_rdy.eq(0)
         return m
+
+    def _stored(self, m: Module, number: int) -> Value:
+        """A beat out of a memory of its own, of which it is the only word that is read."""
+        part = self.i.p
+        memory = Memory(shape=part.beat.shape(), depth=1 << len(part.number), init=[])
+        m.submodules[f"stored_{number}"] = memory
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            write.addr.eq(part.number),
+            write.data.eq(part.beat),
+            write.en.eq(self.i.valid & self.i.ready),
+            read.addr.eq(number),
+        ]
+        return read.data
