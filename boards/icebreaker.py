@@ -36,6 +36,6 @@ BOARD = Board(
     loader="ice40_generic",
     flash_address=0x100000,
     seeds=tuple(range(1, 9)),
-    reason="2x2: with control, memory, link and flash it takes 5,070 of 5,280 logic cells; a column more is "
-    "700 cells, a row 150",
+    reason="2x2: with control, memory, link and flash it takes 5,070 of 5,280 logic cells; a row more is "
+    "150 cells, a column 450",
 )
