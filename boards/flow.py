@@ -23,7 +23,7 @@ from tilewright.errors import TilewrightError
 from tilewright.outputs import to_json
 from tilewright.progress import Progress
 
-__all__ = ["SYNTHESIS", "Bitstream", "build_bitstream"]
+__all__ = ["SYNTHESIS", "Bitstream", "TimingError", "build_bitstream"]
 
 TOP = "top"
 _SCRATCH = ".building-"
@@ -61,6 +61,19 @@ class Bitstream:
     path: Path
     route: Route
     tried: tuple[tuple[int, float], ...]
+
+
+class TimingError(TilewrightError):
+    """No seed met the clock.
+
+    Attributes
+    ----------
+    fmax_mhz : of the best
+    """
+
+    def __init__(self, text: str, fmax_mhz: float) -> None:
+        super().__init__(text)
+        self.fmax_mhz = fmax_mhz
 
 
 def build_bitstream(board: Board, cache: Path, progress: Progress | None = None) -> Bitstream:
@@ -191,15 +204,16 @@ def _route(board: Board, command: list[str], folder: Path, seed: int) -> Route |
     )
 
 
-def _too_slow(board: Board, tried: list[Route]) -> TilewrightError:
+def _too_slow(board: Board, tried: list[Route]) -> TimingError:
     """The message about a clock that no seed met."""
     best = max(tried, key=lambda route: route.fmax_mhz)
     period = 1000 / board.target.clock_mhz
-    return TilewrightError(
+    return TimingError(
         f"Board {board.name!r}: timing is not met: an array of {_array(board)} reaches "
         f"{best.fmax_mhz:g} MHz of {board.target.clock_mhz:g} (best of {len(tried)} seeds); the "
         f"slowest path, {best.path}, takes {1000 / best.fmax_mhz:.1f} ns, "
-        f"{1000 / best.fmax_mhz - period:.1f} ns more than a cycle; {_offer(board)}"
+        f"{1000 / best.fmax_mhz - period:.1f} ns more than a cycle; {_offer(board)}",
+        best.fmax_mhz,
     )
 
 

@@ -56,9 +56,13 @@ found.reached = [...document.querySelectorAll("a, select, button, summary")].map
 found.overflow = document.documentElement.scrollWidth - window.innerWidth;
 window.dispatchEvent(new Event("beforeprint"));
 const parts = [...document.querySelectorAll("details")];
+const widths = () => [...document.querySelectorAll(".picture svg.main-svg")].map(
+  (drawing) => drawing.getBoundingClientRect().width);
 found.printed = [parts.every((part) => part.open), timeline.layout.template.layout.paper_bgcolor];
+found.paper = Math.max(...widths());
 window.dispatchEvent(new Event("afterprint"));
 found.after = [parts.some((part) => part.open), timeline.layout.template.layout.paper_bgcolor];
+found.screen = Math.min(...widths());
 document.body.dataset.found = JSON.stringify(found);
 </script></body>"""
 
@@ -129,6 +133,7 @@ def test_every_picture_is_drawn_used_without_a_mouse_and_printed_light(
     # On paper: all tables, and the light template; afterwards as the reader had it.
     assert found["printed"] == [True, "white"]
     assert found["after"] == [False, "rgb(17,17,17)"]
+    assert found["paper"] <= 688 < found["screen"]  # between A4's margins, then the window's again
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tilewright.sweep.explore import Design, Found
     from tilewright.sweep.measure import Source
     from tilewright.sweep.request import Request
+    from tilewright.sweep.space import Point, Space
 
 __all__ = ["add_options", "sweep"]
 
@@ -117,7 +119,11 @@ def sweep(options: argparse.Namespace) -> Outcome:
             ) as evaluator,
         ):
             found = explore(request, evaluator, store)
-    result = {"output": str(folder), "study": str(store.path), **_result(found, request, source)}
+    result = {
+        "output": str(folder),
+        "study": str(store.path),
+        **_result(found, request, source, _given(options, config)),
+    }
     with staging(folder) as stage:
         (stage / "sweep.json").write_text(to_json(result), "utf-8")
         if options.html:
@@ -145,8 +151,27 @@ def _labelled(config: Config, graph: Graph, calibration: Data) -> Data | None:
     return found
 
 
-def _result(found: Found, request: Request, source: Source) -> dict[str, Any]:
-    """The result for JSON."""
+def _given(options: argparse.Namespace, config: Config) -> list[str]:
+    """How a command begins that finds the network, its images and everything that no point says."""
+    section = config.model
+    words = ["tilewright", "sweep", model_path(config)]
+    paths = (
+        ("--config", options.config), ("--data", section.calibration), ("--test", section.test),
+        ("--activations", options.activations), ("--target", options.target),
+    )  # fmt: skip
+    for option, path in paths:
+        words += [] if path is None else [option, path]
+    for name in ("mean", "scale"):
+        values = getattr(section, name)
+        default = getattr(type(section)(), name)
+        words += [] if values == default else [f"--{name}", *map(repr, values)]
+    shape = options.input_shape
+    words += [] if shape is None else ["--input-shape", *map(str, shape)]
+    return words + ([] if options.latency is None else ["--latency", str(options.latency)])
+
+
+def _result(found: Found, request: Request, source: Source, given: Sequence[str]) -> dict[str, Any]:
+    """The result for JSON; `given` is how commands begin."""
     known = [i for i, design in enumerate(found.designs) if design.error is None]
     place = {number: at for at, number in enumerate(known)}
     failed = [
@@ -161,13 +186,13 @@ def _result(found: Found, request: Request, source: Source) -> dict[str, Any]:
         "objectives": [objective.name for objective in request.objectives],
         "constraints": dataclasses.asdict(request.constraints),
         "measured_now": found.measured,
-        "points": [_point(found.designs[i], source.config) for i in known],
+        "points": [_point(found.designs[i], request, given) for i in known],
         "front": [place[i] for i in found.front],
         "failed": failed,
     }
 
 
-def _point(design: Design, config: Config) -> dict[str, Any]:
+def _point(design: Design, request: Request, given: Sequence[str]) -> dict[str, Any]:
     point = design.point
     return {
         "name": str(design),
@@ -178,21 +203,24 @@ def _point(design: Design, config: Config) -> dict[str, Any]:
         "measured": None if design.measured is None else dict(design.measured),
         "estimated": dict(design.estimated),
         "violations": dict(design.violations),
-        "command": _command(design, config),
+        "command": _command(design.point, request.space, given),
     }
 
 
-def _command(design: Design, config: Config) -> str:
-    """The command that tries this point alone, and measures it."""
-    setting, target = design.point.setting, design.point.hardware.target
-    board, section = design.point.hardware.board, config.model
-    words = ["tilewright", "sweep", model_path(config)]
-    for option, path in (("--data", section.calibration), ("--test", section.test)):
-        words += [] if path is None else [option, path]
-    for name in ("mean", "scale"):
-        values = getattr(section, name)
-        default = getattr(type(section)(), name)
-        words += [] if values == default else [f"--{name}", *map(repr, values)]
+def _command(point: Point, space: Space, given: Sequence[str]) -> str | None:
+    """The command that tries this point alone, and measures it.
+
+    None for a point of the study whose target has something that today's options do not give.
+    """
+    if not space.can_give(point):
+        return None
+    setting, target, board = point.setting, point.hardware.target, point.hardware.board
+    words = list(given)
+    if (
+        board is not None and "--target" in words
+    ):  # the other points of the study are without a board
+        at = words.index("--target")
+        del words[at : at + 2]
     words += [] if not setting.compress else ["--compress", ", ".join(setting.compress)]
     words += ["--feature-bits", str(setting.feature_bits)]
     if setting.average_bits is None:

@@ -1,6 +1,7 @@
 """`tilewright sweep`: every point once, the best of them, and what cannot be had said in a sentence."""
 
 import json
+import shlex
 
 import pytest
 
@@ -74,6 +75,42 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_stopped(sweep, folder, mo
     found = sweep(*arguments)
     # The float accuracy, the setting and two points were known.
     assert found["measured_now"] == 3 and len(found["points"]) == 5
+
+
+def test_clocks_that_a_board_cannot_have_are_left_out(sweep, refused):
+    given = (*ULX3S, "--bits", "8", "--arrays", "2x2", "-o", "clocks")
+    # The PLL cannot make 66.7 MHz, and at 75 MHz the SDRAM's data cannot be caught.
+    found = sweep(*given, "--clock", "40,50,66.7,75")
+    assert [p["target"]["clock_mhz"] for p in found["points"]] == [40, 50]
+    assert "at 75 MHz no clock edge" in refused(*given, "--clock", "66.7,75")
+
+
+TARGET = """
+[quant]
+rounding = "nearest"
+[target]
+preset = "tiny"
+multiplier = "ecp5"
+multiplier_stages = 3
+burst_beats = 4
+"""
+
+
+def test_a_point_s_command_holds_everything_that_was_given(sweep, folder):
+    (folder / "own.toml").write_text(TARGET)
+    found = sweep(
+        "--bits", "6", "--arrays", "2x2", "--latency", "21", "--config", "own.toml", "-o", "own",
+        "--objective", "cycles,luts",
+    )  # fmt: skip
+    (point,) = found["points"]
+    words = shlex.split(point["command"])
+    again = sweep(*words[3:-2], "-o", "own", "--objective", "cycles,luts")
+    assert again["measured_now"] == 0 and again["points"][0]["luts"] == point["luts"]
+    # Without that file the study still holds the point, but no option gives its target.
+    other = sweep("--bits", "6", "--arrays", "2x2", "--clock", "80", "-t", "tiny", "-o", "own")
+    commands = {p["target"]["clock_mhz"]: p["command"] for p in other["points"]}
+    assert commands[100] is None
+    assert "--target tiny" in commands[80]
 
 
 def test_constraints_leave_what_meets_them(sweep):

@@ -1,5 +1,6 @@
 "use strict";
-// Draws every figure with the template of the reader's colour scheme; paper is always light.
+// Draws every figure with the template of the reader's colour scheme; paper is light, and narrower.
+const paperWidth = 670;
 const templates = JSON.parse(document.getElementById("templates").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const template = () => (dark.matches ? templates.dark : templates.light);
@@ -10,11 +11,13 @@ const pictures = [...document.querySelectorAll("script.figure")].map((source) =>
   Plotly.newPlot(place, figure.data, layout, { responsive: true, displaylogo: false });
   return place;
 });
-const paint = (chosen) => pictures.forEach((place) => Plotly.relayout(place, { template: chosen }));
+const paint = (chosen, width = null) => pictures.forEach((place) => {
+  Plotly.relayout(place, { template: chosen, width, autosize: width === null });
+});
 dark.addEventListener("change", () => paint(template()));
 let closed = [];
 window.addEventListener("beforeprint", () => {
-  paint(templates.light);
+  paint(templates.light, paperWidth);
   closed = [...document.querySelectorAll("details:not([open])")];
   closed.forEach((part) => { part.open = true; });
 });

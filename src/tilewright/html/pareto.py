@@ -20,6 +20,14 @@ _TITLES = {
     "luts": "LUTs", "ffs": "flip-flops", "dsps": "multiplier blocks", "brams": "block RAMs",
     "memory_bytes": "memory bytes", "fmax_mhz": "MHz reached", "clock_mhz": "MHz",
 }  # fmt: skip
+_FORMS = {
+    "accuracy": ".2f",
+    "sqnr_db": ".1f",
+    "fps": ",.1f",
+    "fmax_mhz": ".1f",
+    "clock_mhz": ",.6g",
+}
+"""How numbers are written that are no counts."""
 _LOGARITHMIC = ("cycles", "fps", "memory_bytes")
 
 
@@ -29,7 +37,7 @@ def _value(point: Mapping[str, Any], name: str) -> float | None:
 
 
 def _text(point: Mapping[str, Any], name: str) -> str:
-    return number(_value(point, name), ",.6g")
+    return number(_value(point, name), _FORMS.get(name, ",.0f"))
 
 
 def pareto_sections(
@@ -110,7 +118,9 @@ def front_section(points: Points, front: Sequence[int]) -> Section:
                 (points[i]["name"], *(_text(points[i], name) for name in known)) for i in front
             ),
         ),
-        copies=tuple(Copy(points[i]["name"], points[i]["command"]) for i in front),
+        copies=tuple(
+            Copy(points[i]["name"], points[i]["command"]) for i in front if points[i]["command"]
+        ),
     )
 
 

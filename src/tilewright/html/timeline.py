@@ -48,8 +48,9 @@ def timeline_section(timeline: Mapping[str, Any] | None) -> Section | None:
         text="What each unit does when, as the cycle model predicts it for one image. Within an "
         "instruction the unit is at work or stalled: it waits for weights, for memory, or for who "
         "takes what it gives (WEIGHTS mostly for the array, which costs nothing); the stalled part is "
-        f"drawn first. In the gaps a unit waits for another one, or for an instruction.{how} A single "
-        "layer shows its instructions one by one. Drag to zoom, double-click to return.",
+        "drawn first. Layers have dark and light blue by turns. In the gaps a unit waits for another "
+        f"one, or for an instruction.{how} A single layer shows its instructions one by one. Drag to "
+        "zoom, double-click to return.",
         table=Table(columns=_COLUMNS, rows=_rows(overview)),
         figure=_figure(overview, layers),
         views=tuple(views),

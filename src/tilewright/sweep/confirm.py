@@ -37,7 +37,7 @@ def confirm(network: FixedGraph, hardware: Hardware, images: Data, latency: int)
     dict
         `cycles` of the RTL and `mismatches` against the integer reference; LUTs, flip-flops, multiplier
         blocks and block RAMs of Yosys, if the family is known; `fmax_mhz` of nextpnr where there is a
-        board and the tools are installed, or `unplaced`, why not.
+        board and the tools are installed; `unplaced`, why there is no bitstream.
     """
     target = hardware.target
     found = simulated(network, hardware, images, latency)
@@ -74,11 +74,13 @@ def simulated(
 
 def _placed(board: Board, target: Target) -> dict[str, Any]:
     """The clock that the board's whole design reaches."""
-    from tilewright.boards.flow import build_bitstream
+    from tilewright.boards.flow import TimingError, build_bitstream
 
     try:
         check_tools(board.family)
         made = build_bitstream(dataclasses.replace(board, target=target), cache_folder())
+    except TimingError as error:
+        return {"fmax_mhz": error.fmax_mhz, "unplaced": str(error)}
     except TilewrightError as error:
         return {"unplaced": str(error)}
     return {"fmax_mhz": made.route.fmax_mhz}

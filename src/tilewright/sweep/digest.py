@@ -50,9 +50,12 @@ def _feed(found: Any, value: Any) -> None:
 
 @functools.cache
 def code_digest(*packages: str) -> str:
-    """Hash of Tilewright's version and of the source of some of its packages."""
+    """Hash of Tilewright's version and of the source of some of its packages, or "modules.py"."""
     found = hashlib.sha256(tilewright.__version__.encode())
     for package in sorted(packages):
+        if package.endswith(".py"):
+            found.update((resources.files("tilewright") / package).read_bytes())
+            continue
         for text in _sources(resources.files(f"tilewright.{package}")):
             found.update(text)
     return found.hexdigest()[:24]

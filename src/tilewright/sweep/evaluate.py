@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tilewright.boards.registry import get_board
+from tilewright.boards.tools import check_tools, versions
+from tilewright.errors import TilewrightError
 from tilewright.progress import Progress
 from tilewright.sweep.digest import code_digest, digest
 from tilewright.sweep.measure import (
@@ -34,13 +37,19 @@ _CHUNK = 16
 
 Result = dict[str, Any]
 
+_SETTING = ("graph", "compress", "quant", "api.py", "planning.py", "shrinking.py", "compression.py",
+            "sweep/measure.py")  # fmt: skip
+_CONFIRMING = ("boards", "boards.memory", "boards.link", "hw", "hw.hls", "hw.multipliers", "sim",
+               "sweep/confirm.py", "sweep/synthesis.py")  # fmt: skip
+"""Tilewright's own source that accuracies, and measurements of a design, depend on."""
+
 
 def study_key(source: Source) -> str:
     """Hash of what accuracies depend on besides the setting: network, images, options, code."""
     config = source.config
     train = config.compress.train
     return digest(
-        code_digest("graph", "compress", "quant"),
+        code_digest(*_SETTING),
         source.graph,
         source.calibration,
         source.test,
@@ -154,8 +163,9 @@ class Evaluator:
             digest(
                 "confirm",
                 self._cycles_key(settings[point.setting], point.hardware),
-                code_digest("boards", "boards.memory", "hw", "hw.hls", "hw.multipliers", "sim"),
+                code_digest(*_CONFIRMING),
                 point.hardware.target.clock_mhz,
+                _tools(point.hardware.board),
             )
             for point in points
         ]
@@ -229,6 +239,18 @@ class Evaluator:
         found = self._store.get(key)
         assert found is not None, key
         return found
+
+
+def _tools(board: str | None) -> dict[str, str]:
+    """Versions of what places a board's design; none where it is missing: once it is there, it is asked."""
+    if board is None:
+        return {}
+    family = get_board(board).family
+    try:
+        check_tools(family)
+    except TilewrightError:
+        return {}
+    return versions(family)
 
 
 def _same(value: Any) -> Any:

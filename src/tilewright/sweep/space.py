@@ -149,7 +149,17 @@ class Space:
             weight_bits=setting.weight_bits,
             **changes,
         )
+        if board is not None:  # its clock must suit the PLL, the memory and the link
+            dataclasses.replace(get_board(board), target=target)
         return Point(setting=setting, hardware=Hardware(board=board, target=target))
+
+    def can_give(self, point: Point) -> bool:
+        """Whether options name everything in which the point differs from its board's or `base`'s target."""
+        target, board = point.hardware.target, point.hardware.board
+        base = self.base if board is None else get_board(board).target
+        swept = ("name", "rows", "cols", "act_bits", "weight_bits", *self.FIELDS)
+        given = {name: getattr(target, name) for name in swept}
+        return dataclasses.replace(base, **given) == target
 
     def points(self) -> Iterator[Point]:
         """All points that can be built.
