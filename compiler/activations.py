@@ -13,13 +13,14 @@ __all__ = ["MAX_FUNCTIONS", "describe", "function_latency", "resolve"]
 MAX_FUNCTIONS = 7
 """Activations of a target: STORE has three bits to choose one."""
 
-_DESCRIBED = re.compile(r"\w+:[0-9a-f]{8}:\d{1,3}:\d{1,3}")
-_SECOND_REQUANTIZER = (9, 14)
-"""Stages for choosing a function and requantizing its result, without and with edge registers."""
+_DESCRIBED = re.compile(r"\w+:[0-9a-f]{8}:\d{1,3}")
+_AROUND = (20, 26)
+"""Stages for requantizing before and behind the functions and for choosing one, without and with
+LeakyReLU: what the widths that take most need."""
 
 
 def describe(entry: str) -> str:
-    """A target's entry for an activation, "name:identity:cycles:cycles", from its name.
+    """A target's entry for an activation, "name:identity:cycles", from its name.
 
     An entry that is described already stays as it is, so that programs can be read where the
     activation is not registered.
@@ -27,7 +28,7 @@ def describe(entry: str) -> str:
     if _DESCRIBED.fullmatch(entry):
         return entry
     function = find_function(entry)
-    return ":".join([function.name, function.identity, *map(str, function.cycles)])
+    return f"{function.name}:{function.identity}:{function.cycles}"
 
 
 def resolve(entry: str) -> Function:
@@ -46,8 +47,6 @@ def resolve(entry: str) -> Function:
     return function
 
 
-def function_latency(entries: Sequence[str], *, short: bool) -> int:
-    """Stages that the described activations add to the post-processing; the slowest counts."""
-    if not entries:
-        return 0
-    return max(int(entry.split(":")[2 + short]) for entry in entries) + _SECOND_REQUANTIZER[short]
+def function_latency(entries: Sequence[str], *, leaky: bool) -> int:
+    """Stages of a post-processing with the described activations; the slowest of them counts."""
+    return max(int(entry.split(":")[2]) for entry in entries) + _AROUND[leaky]

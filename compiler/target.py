@@ -78,7 +78,7 @@ class Target:
         divides cols; 0 builds no decoder
     leaky : whether the post-processing can do LeakyReLU
     activations : names of registered activations that the post-processing can do, which become
-        "name:identity:cycles:cycles with edge registers"
+        "name:identity:cycles"
     counters : whether there are counters of CALC's cycles, of what units wait for and of what the bus
         moves; that of all cycles is always there. Without, the watchdog counts in steps of 65,536
         cycles
@@ -379,10 +379,11 @@ class Target:
     @property
     def postprocess_latency(self) -> int:
         """Cycles through the post-processing; the hardware keeps to it."""
-        function = function_latency(self.activations, short=self.edge_registers > 0)
+        if self.activations:
+            return function_latency(self.activations, leaky=self.leaky)
         if self.edge_registers:
-            return (12 if self.leaky else 6) + function
-        return (7 if self.leaky else 4) + function
+            return 12 if self.leaky else 6
+        return 7 if self.leaky else 4
 
     @property
     def min_tile_period(self) -> int:

@@ -42,7 +42,7 @@ class Function:
     bits : of its argument, two's complement; what is larger is saturated
     frac : fractional bits of its argument and its result
     table : its result for every argument, int64 [2**bits], from the least argument on
-    cycles : stages of its pipeline without and with the target's edge registers
+    cycles : stages of its pipeline
     """
 
     name: str
@@ -53,7 +53,7 @@ class Function:
     bits: int
     frac: int
     table: npt.NDArray[np.int64]
-    cycles: tuple[int, int]
+    cycles: int
 
     @property
     def identity(self) -> str:

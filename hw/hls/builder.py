@@ -112,6 +112,8 @@ class Builder:
                     return args[1] if op is Op.MIN else args[0]
             case Op.WRAP if signed_bits(*self.nodes[args[0]].interval) <= value:
                 return args[0]
+            case Op.LOW if 0 <= self.nodes[args[0]].lo and self.nodes[args[0]].width <= value:
+                return args[0]
         return None
 
     def _simplify_arithmetic(
@@ -165,6 +167,8 @@ class Builder:
             return self._selection(*args)
         if op is Op.WRAP:
             return -(1 << (value - 1)), (1 << (value - 1)) - 1
+        if op is Op.LOW:
+            return 0, (1 << value) - 1
         if op is Op.SUB and args[0] == args[1]:
             return 0, 0
         if op is Op.MUL and args[0] == args[1]:

@@ -1,7 +1,7 @@
 """Turning a traced datapath into operations that hardware has, none wider than it must be.
 
 Barrel shifts become one selection per bit of the distance, minimum and maximum a comparison and a
-selection. What a value is used for tells how far it matters: a result that is clipped to 8 bits
+selection, a product wider than a multiplier block several products and their sum. What a value is used for tells how far it matters: a result that is clipped to 8 bits
 later need not be right beyond them, only still out of range. A right shift whose result is clipped
 so can drop, before each of its steps, the upper bits that no later step could bring back into
 range; a flag remembers that they mattered. The result of the whole is the same for every input.
@@ -12,11 +12,14 @@ from __future__ import annotations
 from tilewright.hw.hls.builder import Builder
 from tilewright.hw.hls.nodes import Datapath, Interval, Node, Op, signed_bits
 
-__all__ = ["demands", "lower"]
+__all__ = ["BLOCK_BITS", "demands", "lower"]
+
+BLOCK_BITS = 18
+"""Bits of a multiplier block's operands, two's complement: of an ECP5, a GW2A and a DSP48's smaller."""
 
 
 def lower(datapath: Datapath) -> Datapath:
-    """Equal datapath without VSHL, VSHR, MIN and MAX."""
+    """Equal datapath without VSHL, VSHR, MIN and MAX, each MUL for one multiplier block."""
     builder = Builder()
     relevant = demands(datapath)
     new: list[int] = []
@@ -33,6 +36,8 @@ def lower(datapath: Datapath) -> Datapath:
                 result = _barrel_right(builder, *args, bits=signed_bits(*bounds))
             case Op.MIN | Op.MAX:
                 result = _extreme(builder, node.op, *args)
+            case Op.MUL:
+                result = _product(builder, *args)
             case _:
                 result = builder.make(node.op, *args, value=node.value)
         new.append(result)
@@ -54,6 +59,41 @@ def _extreme(builder: Builder, op: Op, a: int, b: int) -> int:
     within = builder.nodes[simple].interval
     choice = (a, b) if op is Op.MIN else (b, a)
     return builder.make(Op.SELECT, less, *choice, within=within)
+
+
+def _product(builder: Builder, a: int, b: int) -> int:
+    """Product of factors as wide as a multiplier block takes them, and sums of such products.
+
+    Left to synthesis, the blocks of a wide product and the additions behind them have no register
+    between them.
+    """
+    make = builder.make
+    whole = make(Op.MUL, a, b)
+    if builder.nodes[whole].op is not Op.MUL:
+        return whole
+    parts = [(one, other) for one in _digits(builder, a) for other in _digits(builder, b)]
+    if len(parts) == 1:
+        return whole
+    within = builder.nodes[whole].interval
+    shifted = [
+        make(Op.SHL, make(Op.MUL, one, other), value=left + right)
+        for (left, one), (right, other) in parts
+    ]
+    result, *rest = shifted
+    for place, term in enumerate(rest, 1):
+        known = within if place == len(rest) else None
+        result = make(Op.ADD, result, term, within=known)
+    return result
+
+
+def _digits(builder: Builder, value: int) -> list[tuple[int, int]]:
+    """A value as a sum of numbers that fit a multiplier block: the place of each, and its node."""
+    found, place = [], 0
+    while signed_bits(*builder.nodes[value].interval) > BLOCK_BITS:
+        found.append((place, builder.make(Op.LOW, value, value=BLOCK_BITS - 1)))
+        value = builder.make(Op.SHR, value, value=BLOCK_BITS - 1)
+        place += BLOCK_BITS - 1
+    return [*found, (place, value)]
 
 
 def _barrel_left(builder: Builder, value: int, distance: int) -> int:

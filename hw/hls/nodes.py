@@ -38,6 +38,8 @@ class Op(enum.Enum):
     """Bit `value` of an argument that is not negative."""
     WRAP = "wrap"
     """The lowest `value` bits, read as two's complement."""
+    LOW = "low"
+    """The lowest `value` bits, read as a number that is not negative."""
     FITS = "fits"
     """Whether the argument is representable in `value` bits, two's complement."""
 
@@ -117,6 +119,8 @@ def apply(op: Op, args: Sequence[int], value: int) -> int:
         case Op.WRAP:
             half = 1 << (value - 1)
             return ((a + half) & (2 * half - 1)) - half
+        case Op.LOW:
+            return a & ((1 << value) - 1)
         case Op.FITS:
             return int(signed_bits(a, a) <= value)
     raise AssertionError(op)

@@ -213,6 +213,8 @@ def _expression(node: Node, nodes: list[Node], args: list[Value]) -> Value:
             return args[0][node.value]
         case Op.WRAP:
             return args[0][: node.value].as_signed()
+        case Op.LOW:
+            return args[0][: node.value]
         case Op.FITS:
             upper = args[0][node.value - 1 :]
             return ~upper.any() | (upper.all() if args[0].shape().signed else 0)

@@ -113,16 +113,14 @@ def _table(name: str, compute: Callable[[Any], Any], bits: int) -> Any:
     return table
 
 
-def _cycles(name: str, compute: Callable[[Any], Any], bits: int) -> tuple[int, int]:
-    """Stages of the function's pipeline at the two clock periods of the post-processing."""
+def _cycles(name: str, compute: Callable[[Any], Any], bits: int) -> int:
+    """Stages of the function's pipeline."""
     from tilewright.hw.hls import Input, schedule, trace
-    from tilewright.hw.postprocess import PERIOD_NS, SHORT_PERIOD_NS
+    from tilewright.hw.postprocess import FUNCTION_PERIOD_NS
 
     half = 1 << (bits - 1)
     try:
         datapath = trace(lambda x: compute(x), {"x": Input(-half, half - 1)})
     except TilewrightError as error:
         raise TilewrightError(f"Activation {name!r}: {error}") from error
-    periods = (PERIOD_NS, SHORT_PERIOD_NS)
-    plain, short = (schedule(datapath, period_ns=period).latency for period in periods)
-    return plain, short
+    return schedule(datapath, period_ns=FUNCTION_PERIOD_NS).latency

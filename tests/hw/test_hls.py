@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tilewright.errors import TilewrightError
 from tilewright.hw.hls import DelayTable, Input, Pipeline, combinational, lower, trace
-from tilewright.hw.hls.nodes import Op
+from tilewright.hw.hls.nodes import Op, signed_bits
 from tilewright.quant import numerics
 
 
@@ -77,7 +77,8 @@ def interpret(steps, values):
             case "sub":
                 result = a - b
             case "mul":
-                result = numerics.clip(a, -300, 200) * pool[0]
+                wide = numerics.clip(a, -(1 << 20), 3 << n)
+                result = wide * numerics.clip(pool[0], -(1 << 12), 1 << n)
             case "neg":
                 result = -a
             case "shl":
@@ -219,6 +220,21 @@ def test_a_faster_clock_gives_more_stages_and_a_slow_one_a_single_register():
     latencies = [Pipeline(datapath, period_ns=period).latency for period in (1000.0, 10.0, 5.0)]
     assert latencies[0] == 1
     assert latencies == sorted(set(latencies))
+
+
+@pytest.mark.parametrize(("left", "right"), [(18, 18), (19, 8), (30, 17), (40, 37)])
+def test_a_wide_product_is_made_of_multiplier_blocks(left, right):
+    datapath = trace(lambda x, y: x * y, {"x": signed(left), "y": signed(right)})
+    lowered = lower(datapath)
+    blocks = [node for node in lowered.nodes if node.op is Op.MUL]
+    assert (len(blocks) == 1) == (max(left, right) <= 18)
+    for node in blocks:
+        assert all(signed_bits(*lowered.nodes[arg].interval) <= 18 for arg in node.args)
+    tops = [(-(1 << bits - 1), -1, 0, 1, 12345 % (1 << bits - 1), (1 << bits - 1) - 1)
+            for bits in (left, right)]  # fmt: skip
+    for x in tops[0]:
+        for y in tops[1]:
+            assert lowered.evaluate(x=x, y=y) == x * y
 
 
 def test_a_multiplication_is_between_registers():
