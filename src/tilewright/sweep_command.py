@@ -98,7 +98,7 @@ def sweep(options: argparse.Namespace) -> Outcome:
         require_plotly()
     config = resolve(options)
     request = parse_request(options, config)
-    _check(options, config)
+    _check(options)
     with show_progress(quiet=options.quiet) as progress:
         progress(0, 0, "import and compare with the original")
         graph = load_graph(config)
@@ -113,7 +113,7 @@ def sweep(options: argparse.Namespace) -> Outcome:
             Evaluator(
                 source,
                 store,
-                lambda: Engine(options.scheduler, options.workers),
+                lambda: Engine(options.scheduler, options.workers, config.model.activations),
                 config.simulate.latency,
                 progress,
             ) as evaluator,
@@ -132,11 +132,7 @@ def sweep(options: argparse.Namespace) -> Outcome:
     return Outcome(int(wrong), result, lambda console: _print(console, result, request, folder))
 
 
-def _check(options: argparse.Namespace, config: Config) -> None:
-    if config.model.activations is not None:
-        raise TilewrightError(
-            "A sweep does not know registered activations: leave out model.activations"
-        )
+def _check(options: argparse.Namespace) -> None:
     if options.scheduler is not None and options.workers is not None:
         raise TilewrightError("Option --workers is not for --scheduler: a cluster has its workers")
     if options.workers is not None and options.workers < 0:

@@ -55,8 +55,8 @@ def sweep(folder, monkeypatch, capsys):
     """Run the command in threads of this process; gives its JSON."""
     monkeypatch.chdir(folder)
 
-    def run(*arguments):
-        given = ("sweep", "net.onnx", "--data", "data.npz", "--quiet", "--json", "--workers", "0")
+    def run(*arguments, model="net.onnx"):
+        given = ("sweep", model, "--data", "data.npz", "--quiet", "--json", "--workers", "0")
         assert main([*given, *arguments]) == 0
         return json.loads(capsys.readouterr().out)
 
@@ -68,8 +68,8 @@ def refused(folder, monkeypatch, capsys):
     """The message of a command that must end with exit code 2."""
     monkeypatch.chdir(folder)
 
-    def run(*arguments, data="data.npz"):
-        given = ("sweep", "net.onnx", "--data", data, "--quiet", "--workers", "0")
+    def run(*arguments, data="data.npz", model="net.onnx"):
+        given = ("sweep", model, "--data", data, "--quiet", "--workers", "0")
         assert main([*given, *arguments]) == 2
         out, err = capsys.readouterr()
         assert out == "" and "Traceback" not in err

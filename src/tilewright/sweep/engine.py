@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    Worker,
+    WorkerPlugin,
+    as_completed,
+)
 
 from tilewright.errors import TilewrightError
+from tilewright.usercode import load_activations
 
 __all__ = ["Engine"]
 
 CONNECT_SECONDS = 20
+
+
+class _Activations(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
+    """Registers the user's activations in every worker, also in those that come later."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._content = path.name, path.read_bytes()
+        self.name = f"activations-{hashlib.sha256(self._content).hexdigest()[:16]}"
+
+    def setup(self, worker: Worker) -> None:
+        """Run the file's content: workers need not have the file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, self._file)
+            path.write_bytes(self._content)
+            load_activations(str(path))
 
 
 class Engine:
@@ -26,6 +53,7 @@ class Engine:
     ----------
     scheduler : address of a Dask scheduler, "tcp://host:port"; None starts workers on this machine
     workers : so many, one a processor if None; 0 runs in threads of this process
+    activations : Python file that registers activations, which the workers shall know
 
     Raises
     ------
@@ -33,7 +61,12 @@ class Engine:
         If no scheduler answers.
     """
 
-    def __init__(self, scheduler: str | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: str | None = None,
+        workers: int | None = None,
+        activations: str | None = None,
+    ) -> None:
         self._cluster: LocalCluster | None = None
         if scheduler is None:
             self._cluster = LocalCluster(
@@ -50,6 +83,8 @@ class Engine:
                 f"Option --scheduler: no Dask scheduler answers at {scheduler} ({error}); start one "
                 "with `dask scheduler`, or leave the option out"
             ) from error
+        if activations is not None and workers != 0:  # threads share what is registered here
+            self.client.register_plugin(_Activations(Path(activations)))
 
     def __enter__(self) -> Self:
         return self

@@ -57,6 +57,7 @@ def study_key(source: Source) -> str:
         dataclasses.replace(config.compress, methods=None, train=None),
         None if train is None else Path(train).read_bytes(),
         config.target.acc_bits,
+        config.target.activations,
     )
 
 

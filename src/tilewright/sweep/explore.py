@@ -211,8 +211,9 @@ def _check_known(designs: Sequence[Design], request: Request) -> None:
                 "or another --objective, sqnr_db for example"
             )
         raise TilewrightError(
-            f"No resource model gives {name} here: it was fitted to designs of family ecp5; take a "
-            'board of that family, or a target with multiplier = "ecp5", or another objective'
+            f"No resource model gives {name} here: it was fitted to designs of family ecp5 without "
+            "decoder, ternary cells and own activations; take a board of that family, or a target with "
+            'multiplier = "ecp5", or another objective'
         )
 
 

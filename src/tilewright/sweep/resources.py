@@ -50,13 +50,15 @@ def predict(
 
 
 def estimate(hardware: Hardware) -> dict[str, int | float | None]:
-    """Estimated resources and clock; None where no model was fitted to the family, or to a decoder.
+    """Estimated resources and clock; None where no model was fitted.
+
+    None was to other families, decoders, ternary cells and registered activations.
 
     On a board its memory and link are counted too.
     """
     target, model = hardware.target, load_model()
     family = model["families"].get(target.multiplier)
-    if family is None or target.decoder_lanes:
+    if family is None or target.decoder_lanes or target.ternary or target.activations:
         return dict.fromkeys((*NAMES, "fmax_mhz"))
     found = predict(target, family["units"])
     rest = model["boards"].get(hardware.board, {})

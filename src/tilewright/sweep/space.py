@@ -147,6 +147,7 @@ class Space:
             cols=cols,
             act_bits=setting.feature_bits,
             weight_bits=setting.weight_bits,
+            activations=self.base.activations,
             **changes,
         )
         if board is not None:  # its clock must suit the PLL, the memory and the link
@@ -159,7 +160,7 @@ class Space:
         base = self.base if board is None else get_board(board).target
         swept = ("name", "rows", "cols", "act_bits", "weight_bits", *self.FIELDS)
         given = {name: getattr(target, name) for name in swept}
-        return dataclasses.replace(base, **given) == target
+        return dataclasses.replace(base, activations=self.base.activations, **given) == target
 
     def points(self) -> Iterator[Point]:
         """All points that can be built.
