@@ -29,7 +29,10 @@ PAGES = [
     f"docs/{name}"
     for name in re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
 ]
-REASONS = {"needs a board", "takes minutes", "installs packages"}
+REASONS = {
+    *("needs a board", "needs other machines", "needs a larger network"),
+    *("takes minutes", "installs packages"),
+}
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^>\n]*) -->\n+)?"
     r"^```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
