@@ -38,6 +38,12 @@ def test_networks_that_differ_in_numbers_alone_share_their_cycles(networks):
         assert one["cycles"] == predict(program, timing(None, 20)).cycles
 
 
+def test_a_network_wider_than_its_hardware_says_so(networks):
+    hardware = Hardware(board=None, target=Target(rows=4, cols=4, weight_bits=5, act_bits=8))
+    (found,) = measure_cycles(networks[1:2], [(0, hardware)], latency=20)
+    assert "weights have 8 bits" in found["error"]
+
+
 def test_hashes_follow_content_alone():
     array = np.arange(6)
     assert digest({"a": 1, "b": array}) == digest({"b": array.copy(), "a": 1})

@@ -77,6 +77,21 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_stopped(sweep, folder, mo
     assert found["measured_now"] == 3 and len(found["points"]) == 5
 
 
+def test_hardware_has_the_bits_of_layers_with_bits_of_their_own(sweep, folder):
+    (folder / "mixed.toml").write_text(
+        '[quant]\nrounding = "nearest"\n[quant.kinds.fc]\nweight_bits = 7\nfeature_bits = 8\n'
+    )
+    found = sweep(
+        "--bits", "4,9", "--arrays", "4x4", "--config", "mixed.toml", "-t", "tiny", "-o", "own"
+    )
+    widths = {
+        p["setting"]["name"]: (p["target"]["weight_bits"], p["target"]["act_bits"])
+        for p in found["points"]
+        if p["layer_bits"]["fc"] == 7
+    }
+    assert widths == {"w4 x4": (7, 8), "w9 x9": (9, 9)}
+
+
 def test_clocks_that_a_board_cannot_have_are_left_out(sweep, refused):
     given = (*ULX3S, "--bits", "8", "--arrays", "2x2", "-o", "clocks")
     # The PLL cannot make 66.7 MHz, and at 75 MHz the SDRAM's data cannot be caught.

@@ -15,6 +15,7 @@ from tilewright import api
 from tilewright.boards.cycles import memory_timing
 from tilewright.boards.registry import get_board
 from tilewright.compiler.bus import MemoryTiming
+from tilewright.compiler.checks import check_network
 from tilewright.compiler.cycles import predict
 from tilewright.compiler.joint import joint_groups
 from tilewright.compiler.lower import compile_network
@@ -151,6 +152,7 @@ def measure_cycles(
     for number, hardware in jobs:
         memory = timing(hardware.board, latency)
         try:
+            _check_widths(networks[number], hardware.target)
             key = (
                 tuple(shape(hardware.target).items()),
                 memory,
@@ -162,6 +164,16 @@ def measure_cycles(
         except TilewrightError as error:
             results.append({"error": str(error)})
     return results
+
+
+def _check_widths(network: FixedGraph, target: Target) -> None:
+    """Raise TilewrightError, as compiling would, where a tensor is wider than the target."""
+    weights = max(
+        (layer.weight_bits for layer in network.layers if layer.weight is not None), default=0
+    )
+    maps = max(form.bits for form in network.formats.values())
+    if weights > target.weight_bits or maps > target.act_bits:
+        check_network(network, target)
 
 
 def _cycles(network: FixedGraph, target: Target, memory: MemoryTiming) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def parse_request(options: argparse.Namespace, config: Config) -> Request:
             base=config.target,
             arrays=_arrays(options.arrays, config, boards),
             fields=_fields(options),
+            least_bits=_own_bits(config),
         ),
         objectives=parse_objectives(options.objectives),
         constraints=Constraints(
@@ -149,6 +150,15 @@ def _settings(options: argparse.Namespace) -> tuple[Setting, ...]:
             compress=recipe,
         )
         for recipe, b in itertools.product(recipes, bits)
+    )
+
+
+def _own_bits(config: Config) -> tuple[int, int]:
+    """Most bits of weights and of feature maps that layers or kinds have of their own."""
+    own = [*config.quant.layers.values(), *config.quant.kinds.values()]
+    return (
+        max([MIN_BITS, *(bits.weight_bits or 0 for bits in own)]),
+        max([MIN_BITS, *(bits.feature_bits or 0 for bits in own)]),
     )
 
 

@@ -108,6 +108,8 @@ class Space:
     base : target whose other parameters hold where there is no board
     arrays : rows and columns
     fields : values of other parameters of the target; those of the board or of `base` where missing
+    least_bits : of weights and of feature maps, for layers that have bits of their own whatever the
+        setting says
     """
 
     settings: tuple[Setting, ...]
@@ -115,6 +117,7 @@ class Space:
     base: Target
     arrays: tuple[tuple[int, int], ...]
     fields: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    least_bits: tuple[int, int] = (2, 2)
 
     FIELDS = ("act_depth", "acc_depth", "bus_bytes", "weights_per_multiplier", "clock_mhz")
 
@@ -145,8 +148,8 @@ class Space:
             name=f"{rows}x{cols}",
             rows=rows,
             cols=cols,
-            act_bits=setting.feature_bits,
-            weight_bits=setting.weight_bits,
+            act_bits=max(setting.feature_bits, self.least_bits[1]),
+            weight_bits=max(setting.weight_bits, self.least_bits[0]),
             activations=self.base.activations,
             **changes,
         )
