@@ -240,6 +240,14 @@ def is_real(x, frac):
     return x * 0.5
 
 
+def calls_numpy(x, frac):
+    return np.clip(x, 0, 6)
+
+
+def returns_nothing(x, frac):
+    numerics.clip(x, 0, 6)
+
+
 def loops(x, frac):
     return sum(1 for _ in range(x))
 
@@ -251,6 +259,11 @@ def loops(x, frac):
         (divides, "`return (1 << 20) // (x + 40000)`: division by a value has no hardware"),
         (is_real, "`return x * 0.5`: 0.5 is used as a value"),
         (loops, "`return sum(1 for _ in range(x))`: an index or a loop's bound"),
+        (calls_numpy, "`return np.clip(x, 0, 6)`: a Python branch"),
+        (
+            returns_nothing,
+            f"{__file__}:{returns_nothing.__code__.co_firstlineno}, `returns_nothing`",
+        ),
     ],
 )
 def test_what_cannot_be_hardware_is_refused_with_its_line(function, reason):

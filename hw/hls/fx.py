@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from amaranth import Shape
 
 from tilewright.errors import TilewrightError
@@ -63,26 +65,46 @@ def trace(function: Callable[..., Any], inputs: Mapping[str, Any], /, **static: 
         symbols[name] = Fx(builder, builder.input(name, *bounds[:2], constant=bounds.constant))
     try:
         result = function(**symbols, **static)
-        if not isinstance(result, Fx):
-            result = Fx(builder, builder.const(_integer(result)))
     except (TilewrightError, TypeError, AttributeError) as error:
-        raise TilewrightError(f"Traced function: {_located(error, function)}") from error
+        raise TilewrightError(f"Traced function: {_located(error)}") from error
+    if not isinstance(result, Fx):
+        try:
+            result = Fx(builder, builder.const(operator.index(result)))
+        except TypeError:
+            raise TilewrightError(
+                f"Traced function: {_defined(function)} returns {result!r}, not an integer; every way "
+                "through it must end with one"
+            ) from None
     return builder.datapath(result.index)
 
 
-def _located(error: Exception, function: Callable[..., Any]) -> str:
+def _defined(function: Callable[..., Any]) -> str:
+    """Where a function begins, and its name."""
+    inner = inspect.unwrap(function)
+    inner = getattr(inner, "func", inner)  # of functools.partial
+    code = getattr(inner, "__code__", None)
+    return (
+        f"{code.co_filename}:{code.co_firstlineno}, `{code.co_name}`," if code else repr(function)
+    )
+
+
+def _located(error: Exception) -> str:
     """Reason behind the file, line and text of the innermost statement that is not ours."""
     reason = str(error)
     if not isinstance(error, TilewrightError):
         reason = (
             f"{reason} (only the arithmetic of docs/hls.md is known for values of the hardware)"
         )
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in _OWN]
-    if frames:
-        place, line = f"{frames[-1].filename}:{frames[-1].lineno}", frames[-1].line
-        return f"{place}, `{line}`: {reason}"
-    code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}: {reason}" if code else reason
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in _OWN and not frame.filename.startswith(_NUMPY)
+    ]
+    return (
+        f"{frames[-1].filename}:{frames[-1].lineno}, `{frames[-1].line}`: {reason}"
+        if frames
+        else reason
+    )
 
 
 _OWN = {
@@ -91,7 +113,8 @@ _OWN = {
     numerics.__file__,
     functools.__file__,
 }
-"""Files whose lines say nothing about what the user wrote."""
+_NUMPY = str(Path(np.__file__).parent)
+"""Files, and a folder, whose lines say nothing about what the user wrote."""
 
 
 def _integer(value: Any) -> int:

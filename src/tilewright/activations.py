@@ -120,7 +120,8 @@ def _cycles(name: str, compute: Callable[[Any], Any], bits: int) -> int:
 
     half = 1 << (bits - 1)
     try:
-        datapath = trace(lambda x: compute(x), {"x": Input(-half, half - 1)})
+        step = functools.wraps(compute)(lambda x: compute(x))  # whatever its argument is called
+        datapath = trace(step, {"x": Input(-half, half - 1)})
     except TilewrightError as error:
         raise TilewrightError(f"Activation {name!r}: {error}") from error
     return schedule(datapath, period_ns=FUNCTION_PERIOD_NS).latency

@@ -278,7 +278,7 @@ def test_numpy_constants_are_integers():
         (lambda x: np.sqrt(x), "test_hls.py:.*only the arithmetic of docs/hls.md"),
         (lambda x: sum(range(x)), "a loop's bound that only the hardware knows"),
         (lambda x: numerics.lookup([1, 2], x), r"an index can be -128\.\.127"),
-        (lambda x: 1.5, "1.5 is used as a value"),
+        (lambda x: 1.5, "returns 1.5, not an integer"),
         (lambda x: x**2, "the power \\*\\* has no hardware"),
         (lambda x: float(x), "conversion to float has no hardware"),
         (lambda x: [1, 2][x], "an index or a loop's bound"),
