@@ -2,8 +2,8 @@
 
 EfficientNet-Lite0 in processes of their own: the methods 1 to 3 of docs/quantization.md (both greedy
 phases, squared errors without needless signs, a fractional length a channel) on 128 images, and a sweep's
-measurement of one setting by the same methods with 500 labelled images. Without --imagenet the images
-are noise, which takes as long. What is not measured in this run stays as it was.
+measurement of one setting by the same methods, and by all that are on by default, with 500 labelled
+images. Without --imagenet the images are noise, which takes as long. What is not measured in this run stays as it was.
 
     python benchmarks/calibration_speed.py [--imagenet DIR] [--work calibrate]
 """
@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from measuring import RESULTS, missing, save
 
-THREADS = {"calibrate": 2, "setting": 1}
+THREADS = {"calibrate": 2, "setting": 1, "defaults": 1}
 """A sweep's workers have one each."""
 CALIBRATED, SWEPT, TESTED = 128, 64, 500
 METHODS: dict[str, Any] = {"per_channel": True, "objective": "squared", "unsigned": True}
-WORK = ("calibrate", "setting")
+WORK = ("calibrate", "setting", "defaults")
 
 
 def _measure(work: str, imagenet: Path | None) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def _measure(work: str, imagenet: Path | None) -> dict[str, Any]:
         quantize(graph, {name: images[:CALIBRATED]}, QuantConfig.paper(**METHODS))
         found["images"] = CALIBRATED
     else:
-        config = Config(quant=QuantSection(images=SWEPT, **{**PAPER, **METHODS}))
+        methods: dict[str, Any] = {} if work == "defaults" else {**PAPER, **METHODS}
+        config = Config(quant=QuantSection(images=SWEPT, **methods))
         source = Source(
             config=config,
             graph=graph,
@@ -109,7 +110,7 @@ def main() -> int:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(rows[-1], flush=True)
-    record = {"network": "efficientnet-lite0", "methods": METHODS, "rows": rows}
+    record: dict[str, Any] = {"network": "efficientnet-lite0", "methods": METHODS, "rows": rows}
     record["photographs"] = options.imagenet is not None
     save("calibration_speed", record, ("torch",))
     return 0

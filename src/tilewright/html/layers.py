@@ -34,7 +34,7 @@ def layers_section(layers: Layers) -> Section:
         title="Layers",
         text="Formats: a value is an integer of that many bits times 2 to the power of −frac. Weights "
         "have a frac for each output channel: the least and the greatest are given.",
-        table=Table(columns=columns, rows=rows),
+        table=Table(columns=columns, rows=rows).known(),
     )
 
 
@@ -65,7 +65,7 @@ def error_section(layers: Layers) -> Section:
         title="Errors",
         text="Signal-to-quantization-noise ratio of each layer's output, the fixed network against "
         f"the float one; more is better, and without any error there is no bar.{found}",
-        table=Table(columns=columns, rows=rows),
+        table=Table(columns=columns, rows=rows).known(),
         figure=layer_figure(
             [bars("SQNR", names, [layer["sqnr_db"] for layer in layers], "dB")],
             names,
@@ -124,6 +124,6 @@ def cycles_section(layers: Layers) -> Section:
         key="cycles",
         title="Cycles",
         text=f"Cycles of one image, by layer, as the cycle model predicts them{beside}.",
-        table=Table(columns=columns, rows=rows),
+        table=Table(columns=columns, rows=rows).known(),
         figure=layer_figure(traces, names, xaxis={"title": "cycles"}, barmode="group"),
     )

@@ -53,23 +53,25 @@ def pareto_sections(
 
 def _pair(points: Points, front: Sequence[int], across: str, up: str) -> Section:
     best = set(front)
+    inside = [i for i, p in enumerate(points) if i not in best and not p["violations"]]
+    outside = [i for i, p in enumerate(points) if p["violations"]]
     kinds = (
-        ("others", [i for i, p in enumerate(points) if i not in best and not p["violations"]], "circle-open"),
-        ("outside the constraints", [i for i, p in enumerate(points) if p["violations"]], "x-thin-open"),
-        ("on the front", list(front), "diamond"),
-    )  # fmt: skip
+        ("others", inside, "circle-open", "#5b8def"),
+        ("outside the constraints", outside, "x-thin-open", "#8a8a8a"),
+        ("on the front", list(front), "diamond", "#ef553b"),
+    )
     traces = [
         go.Scatter(
             name=name,
             x=[_value(points[i], across) for i in numbers],
             y=[_value(points[i], up) for i in numbers],
             mode="markers",
-            marker={"size": 11 if symbol == "diamond" else 7, "symbol": symbol},
+            marker={"size": 11 if symbol == "diamond" else 7, "symbol": symbol, "color": color},
             hovertext=[_hover(points[i]) for i in numbers],
             hovertemplate="%{hovertext}<extra></extra>",
             customdata=[points[i]["command"] for i in numbers],
         )
-        for name, numbers, symbol in kinds
+        for name, numbers, symbol, color in kinds
         if numbers
     ]
     xaxis, yaxis = (

@@ -27,6 +27,16 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def known(self) -> Table:
+        """The table without columns of which nothing is known in any row."""
+        kept = [
+            i for i in range(len(self.columns)) if i == 0 or any(row[i] != "–" for row in self.rows)
+        ]
+        return Table(
+            columns=tuple(self.columns[i] for i in kept),
+            rows=tuple(tuple(row[i] for i in kept) for row in self.rows),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
