@@ -13,6 +13,7 @@ from tilewright.sweep.resources import capacity, estimate, load_model, predict
 from tilewright.sweep.space import Hardware
 from tilewright.sweep.synthesis import UNITS
 
+CLOCKS = Path(__file__).parents[2] / "src" / "tilewright" / "sweep" / "clock.json"
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -94,3 +95,9 @@ def test_the_clock_model_was_fitted_to_the_routed_designs_and_falls_with_the_arr
     ]
     assert clocks == sorted(clocks, key=lambda mhz: -(mhz or 0))
     assert all(mhz is not None and 50 < mhz < 100 for mhz in clocks)
+    alone = estimate(Hardware(board=None, target=board.target))["fmax_mhz"]
+    assert alone is not None and clocks[-1] is not None and alone > clocks[-1] + 10
+    for point in json.loads(CLOCKS.read_text("utf-8"))["points"]:
+        target = replace(board.target, rows=point["rows"], cols=point["cols"])
+        mhz = estimate(Hardware(board=point["board"], target=target))["fmax_mhz"]
+        assert mhz == pytest.approx(point["fmax_mhz"], rel=0.15)

@@ -65,12 +65,8 @@ def estimate(hardware: Hardware) -> dict[str, int | float | None]:
     counts: dict[str, int | float | None] = {
         name: round(found[what] + rest.get(what, 0)) for name, what in NAMES.items()
     }
-    period = sum(
-        value * feature
-        for value, feature in zip(
-            _clock_model()["period_ns"], clock_features(target.rows, target.cols), strict=True
-        )
-    )
+    known = clock_features(target.rows, target.cols, on_board=hardware.board is not None)
+    period = sum(a * b for a, b in zip(_clock_model()["period_ns"], known, strict=True))
     return {**counts, "fmax_mhz": round(1000 / period, 1)}
 
 
@@ -81,9 +77,9 @@ def _clock_model() -> Model:
     return found
 
 
-def clock_features(rows: int, cols: int) -> tuple[float, float]:
-    """What the period grows with: a constant, and the doublings of the array's cells."""
-    return 1.0, math.log2(rows * cols)
+def clock_features(rows: int, cols: int, *, on_board: bool) -> tuple[float, ...]:
+    """What the period grows with: a constant, the doublings of the array's cells, and a board's rest."""
+    return 1.0, math.log2(rows * cols), float(on_board)
 
 
 def capacity(board: Board) -> dict[str, int]:
