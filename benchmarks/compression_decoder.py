@@ -29,6 +29,7 @@ import torch
 from compression import PATH, accuracy_of, stored
 from compression import save as save_rows
 from compression_data import data_of
+from compression_lenet5 import STEPS as LENET_STEPS
 from compression_networks import one_layer
 from compression_training import state_of
 from measuring import save
@@ -56,7 +57,7 @@ LATENCY = 50
 TARGET = Target(
     name="decoder", rows=16, cols=32, bus_bytes=4, act_depth=2048, acc_depth=1024, decoder_lanes=8
 )
-STEPS = parse_steps(("prune 0.92", "share 32", "huffman"))
+STEPS = parse_steps(LENET_STEPS)
 CALIBRATION = 64
 FC6_INPUTS, FC6_KEPT, ENTRIES = 25088, 0.04, 32
 

@@ -32,8 +32,8 @@ def lines(rows: Sequence[Row]) -> list[str]:
     found: list[str] = []
     for name, target in dict.fromkeys((row["network"], row["target"]) for row in rows):
         group = [row for row in rows if (row["network"], row["target"]) == (name, target)]
-        dense = [row for row in group if row["method"] == "dense"]
-        base = dense[0] if dense else None
+        group.sort(key=lambda row: row["method"] != "dense")
+        base = group[0] if group[0]["method"] == "dense" else None
         about = f"{name} on `{target}`, {_percent(group[0]['float_accuracy'])} in float:"
         found += [about, "", *table(_HEAD, (_cells(row, base) for row in group)), ""]
     return found[:-1]

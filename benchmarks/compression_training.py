@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from compression_data import Batches, DataSet, read_state, write_state
-from compression_lenet5 import lenet_5
+from compression_lenet5 import STEPS, lenet_5
 from compression_networks import NETWORKS
 from torch import nn
 
@@ -44,7 +44,6 @@ class Method:
 
 LANES, FEW_LANES = 8, 4
 """Of the decoders. Each lane of a chunk is filled up to the longest, which small layers feel."""
-_CODED = ("prune 0.92", "share 32", "huffman")
 METHODS: dict[str, dict[str, Method]] = {
     "lenet-300-100": {
         "dense": Method(),
@@ -54,7 +53,7 @@ METHODS: dict[str, dict[str, Method]] = {
     },
     "lenet-5": {
         "dense": Method(),
-        "prune + share + huffman": Method(steps=_CODED, lanes=FEW_LANES),
+        "prune + share + huffman": Method(steps=STEPS, lanes=FEW_LANES),
     },
     "fashion-vgg": {
         "dense": Method(),
@@ -75,6 +74,9 @@ METHODS: dict[str, dict[str, Method]] = {
             steps=("low-rank 2x", "share 32", "huffman"), lanes=LANES
         ),
         "ternary, two scales": Method(steps=("ternary ttq", "huffman"), epochs=3, lanes=LANES),
+        "ternary, two scales, no multiplier": Method(
+            steps=("ternary ttq",), epochs=3, ternary=True
+        ),
         "ternary, shifts": Method(steps=("ternary shift",), epochs=3),
     },
     "fashion-resnet": {
