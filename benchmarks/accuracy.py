@@ -1,9 +1,11 @@
 """Accuracy lost to fixed point, by network, method and bits, with peers on the same data.
 
 Writes results/accuracy.json, a list of {model, tool, method, weight_bits, feature_bits, images,
-accuracy, float_accuracy, seconds}. Rows of networks that are not measured in this run stay as they
-were, so that one network can be measured at a time. `seconds` are those of quantizing (of a peer:
-of quantizing and testing).
+accuracy, float_accuracy, output_error, seconds}. Rows of networks that are not measured in this run stay
+as they were, so that one network can be measured at a time. `seconds` are those of quantizing (of a
+peer: of quantizing and testing). `output_error` is the squared difference between the outputs and the float
+network's over the test images, relative to the energy of the latter: it tells methods apart where
+accuracies differ by a few images (None for peers, which only give classes).
 
     python benchmarks/accuracy.py --fashion DIR --mnist DIR --imagenet DIR --tiny DIR [NETWORK ...]
 
@@ -25,6 +27,7 @@ from typing import Any
 import accuracy_models
 import accuracy_peers
 import numpy as np
+import numpy.typing as npt
 import torch
 from accuracy_models import TASKS, Task
 from measuring import RESULTS
@@ -102,15 +105,19 @@ def measure(
 
     `only` restricts this to methods of these names, `widths` to these bits of weights.
     """
-    float_right = _float_right(task)
+    scores = _float_scores(task)
+    float_right = _correct(scores, task.labels)
     for method, (weights, features), find in _ours(task):
         if (only and method not in only) or (widths and weights not in widths):
             continue
         start = time.monotonic()
         fixed = find()
         seconds = time.monotonic() - start
-        right = _right(task, fixed)
-        keep(_row(task, "tilewright", method, (weights, features), right, float_right, seconds))
+        found = _scores(task, fixed)
+        right = _correct(found, task.labels)
+        row = _row(task, "tilewright", method, (weights, features), right, float_right, seconds)
+        error = float(np.square(found - scores).sum() / np.square(scores).sum())
+        keep({**row, "output_error": float(f"{error:.3g}")})
     for name, (weights, features), run in _peers(task):
         tool, method = name.split(": ")
         if (only and method not in only) or (widths and weights not in widths):
@@ -126,42 +133,46 @@ def measure(
         keep(_row(task, tool, method, (weights, features), right, float_right, seconds))
 
 
-def _batches(task: Task) -> Iterator[tuple[Any, Any]]:
-    """Normalized images and labels, so many at once that a layer's values stay below 64 MB."""
+def _batches(task: Task) -> Iterator[npt.NDArray[np.float32]]:
+    """Normalized test images, so many at once that a layer's values stay below 64 MB."""
     largest = max(math.prod(shape) for shape in task.graph.shapes.values())
     size = max(1, min(500, (1 << 24) // largest))
     for start in range(0, len(task.images), size):
-        part = slice(start, start + size)
-        yield normalize(task.graph.inputs[0], task.images[part]), task.labels[part]
+        yield normalize(task.graph.inputs[0], task.images[start : start + size])
 
 
-def _float_right(task: Task) -> int:
-    """How many images the float network labels rightly."""
-    right = 0
-    for images, labels in _batches(task):
+def _correct(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> int:
+    """How many rows of `scores` [N, classes] are largest at their label."""
+    return int((scores.argmax(axis=1) == labels).sum())
+
+
+def _float_scores(task: Task) -> npt.NDArray[np.floating]:
+    """What the float network gives for the test images, [N, classes]."""
+    found = []
+    for images in _batches(task):
         (scores,) = run_outputs(task.graph, {task.source: images}, host=False).values()
-        right += int((scores.reshape(len(scores), -1).argmax(axis=1) == labels).sum())
-    return right
+        found.append(scores.reshape(len(scores), -1))
+    return np.concatenate(found)
 
 
-def _right(task: Task, fixed: FixedGraph) -> int:
-    """How many images the fixed network labels rightly.
+def _scores(task: Task, fixed: FixedGraph) -> npt.NDArray[np.floating]:
+    """What the fixed network gives for the test images, [N, classes].
 
     It runs in floating point, which is exact where every accumulator is below 2**24 (float32) or
     2**53 (float64); that it is the integer reference is checked on the first images.
     """
-    (output,), right = fixed.graph.outputs, 0
+    (output,), found = fixed.graph.outputs, []
     bound = max(accumulator_bound(layer, fixed.formats) for layer in fixed.layers)
     dtype = torch.float32 if bound < 1 << 24 else torch.float64
     few = quantize_inputs(fixed, {task.source: task.images[:4]})
     expected = fixed.formats[output.tensor].dequantize(run_fixed(fixed, few)[output.tensor])
-    for start, (images, labels) in enumerate(_batches(task)):
+    for start, images in enumerate(_batches(task)):
         with torch.inference_mode():
             seen = {task.source: torch.from_numpy(images).to(dtype)}
             scores = run_emulated(fixed, seen)[output.tensor].numpy()
         assert start or np.array_equal(scores[:4], expected[: len(scores)]), "not the reference"
-        right += int((scores.reshape(len(scores), -1).argmax(axis=1) == labels).sum())
-    return right
+        found.append(scores.reshape(len(scores), -1))
+    return np.concatenate(found)
 
 
 def _ours(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], FixedGraph]]]:
@@ -230,6 +241,7 @@ def _row(
         "images": count,
         "accuracy": round(right / count, 5),
         "float_accuracy": round(float_right / count, 5),
+        "output_error": None,
         "seconds": round(seconds, 1),
     }
 
@@ -248,7 +260,8 @@ def save(row: Row) -> None:
     loss = 100 * (row["float_accuracy"] - row["accuracy"])
     print(
         f"{row['model']} {row['tool']} {row['method']} {row['weight_bits']}/{row['feature_bits']}: "
-        f"{row['accuracy']:.2%}, loses {loss:.2f}, {row['seconds']:.0f} s",
+        f"{row['accuracy']:.2%}, loses {loss:.2f}, outputs differ by {row['output_error']}, "
+        f"{row['seconds']:.0f} s",
         flush=True,
     )
 

@@ -16,11 +16,14 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         key = (f"{row['tool']}: {row['method']}", f"{row['weight_bits']}/{row['feature_bits']}")
         loss = 100 * (row["float_accuracy"] - row["accuracy"])
-        cells.setdefault(key, {})[row["model"]] = f"{loss:.2f}"
+        error = row.get("output_error")
+        differ = "" if error is None else f" ({_percent(error)})"
+        cells.setdefault(key, {})[row["model"]] = f"{loss:.2f}{differ}"
     heads = {row["model"]: _head(row) for row in rows}
     return [
         "Percentage points lost against float, on the same images for all tools; the head has the",
-        "float network's accuracy and the number of images. Bits are those of weights / features.",
+        "float network's accuracy and the number of images. Bits are those of weights / features. In",
+        "brackets: squared error of the outputs over the test images, in percent of their energy.",
         "",
         *table(
             ("method", "bits", *(heads[model] for model in models)),
@@ -31,3 +34,7 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
 
 def _head(row: dict[str, Any]) -> str:
     return f"{row['model']} ({row['float_accuracy']:.2%}, {row['images']:,})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}" if share < 1 else f"{100 * share:.0f}"

@@ -42,8 +42,8 @@ class QuantConfig:
     static : one fractional length for all weights and one for all feature maps
     per_channel : a fractional length for the weights of each output channel instead of one a layer;
         without effect on static precision
-    objective : of feature maps' fractional lengths: "absolute", the paper's sum of absolute errors,
-        or "squared"; without effect on static precision, as all that follows
+    objective : of fractional lengths, of weights as of feature maps: "absolute", the paper's sum of
+        absolute errors, or "squared"; without effect on static precision, as all that follows
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution; without
         effect on static precision
     equalize : rewrite the network by powers of two, see `tilewright.quant.equalize`
@@ -110,6 +110,11 @@ class QuantConfig:
     def paper(cls, **options: Any) -> QuantConfig:
         """The two greedy phases of the paper and nothing else; `options` are the other choices."""
         return cls(**{**PAPER, **options})
+
+    @property
+    def squared(self) -> bool:
+        """Whether fractional lengths are chosen by squared errors."""
+        return self.objective == "squared"
 
     @property
     def corrects(self) -> bool:

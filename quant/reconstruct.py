@@ -30,7 +30,7 @@ _BLOCK = 1 << 25
 """Weights improved at once: of a fully connected layer some output channels after the others."""
 _COLUMNS = 32
 """Weights of a channel that are improved one by one before the others are told."""
-_DAMPINGS = (0.01, 0.1, 1.0)
+_DAMPINGS = (0.01, 0.1, 1.0, 10.0)
 """Added to the diagonal of the second moments, relative to its mean, against too few images: the first
 where an image gives many samples, else the one that does best on samples held out."""
 _FOLDS = 4

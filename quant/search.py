@@ -87,7 +87,7 @@ class Search:
         self._progress = progress
         self._log: list[Step] = []
         movable = weight_frac is None and not config.static
-        self._squared = movable and config.objective == "squared"
+        self._squared = movable and config.squared
         self._adapts = movable and config.corrects
         self._unsigned = movable and config.unsigned
         self._joint = movable and config.joint

@@ -189,7 +189,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
         add(f"--no-{name.replace('_', '-')}", dest=name, action="store_false", default=None,
             help=f"do without {name.replace('_', ' ')}")  # fmt: skip
     add("--objective", choices=OBJECTIVES, default=None,
-        help="error by which feature maps' fractional lengths are chosen (default squared)")  # fmt: skip
+        help="error by which fractional lengths are chosen (default squared)")  # fmt: skip
     add("--rounding", choices=ROUNDINGS, default=None, help="of weights (default learned)")
     add("--joint", action="store_true", default=None,
         help="fractional lengths of a layer's weights, bias and output chosen together")  # fmt: skip

@@ -79,7 +79,7 @@ class QuantSection:
     ----------
     static : one fractional length for the network instead of one for each tensor
     per_channel : a fractional length for the weights of each output channel, not one a layer
-    objective : error by which feature maps' fractional lengths are chosen: "absolute" or "squared"
+    objective : error by which fractional lengths are chosen: "absolute" or "squared"
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution
     equalize : rewrite the network by powers of two, so that it suits fixed point better
     rescale : multiply feature maps and their channels so that powers of two fit them

@@ -17,6 +17,7 @@ from tilewright.quant.floats import walk_float
 from tilewright.quant.formats import QFormat
 from tilewright.quant.quantize import quantize
 from tilewright.quant.reference import quantize_inputs, run_fixed, run_layer
+from tilewright.quant.weights import channel_fracs
 
 
 def test_weight_fracs_minimise_the_summed_error():
@@ -204,3 +205,15 @@ def test_bits_follow_the_most_specific_choice():
     formats = {name: form.bits for name, form in fixed.formats.items()}
     assert (formats["image"], formats["image2"], formats["add"]) == (16, 8, 5)
     assert (formats["stem"], formats["fc"]) == (7, 8)
+
+
+def test_squared_errors_keep_the_largest_weight_of_a_channel_and_absolute_ones_cut_it_off():
+    weight = np.full((1, 64, 1, 1), 0.11, np.float32)
+    weight[0, 0] = 0.9
+    largest = {}
+    for objective in ("absolute", "squared"):
+        (frac,) = channel_fracs(weight, 4, QuantConfig(objective=objective), 0)
+        form = QFormat(4, frac)
+        largest[objective] = form.dequantize(form.quantize(weight)).max()
+    assert largest["absolute"] < 0.2
+    assert largest["squared"] > 0.8
