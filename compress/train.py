@@ -88,8 +88,8 @@ def train(
     Raises
     ------
     TilewrightError
-        If the loader gives nothing, the loss becomes no number, or the checkpoint is of another
-        model or other choices.
+        If the loader gives nothing or too little for BatchNorm, the loss becomes no number, or the
+        checkpoint is of another model or other choices.
     """
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
@@ -137,7 +137,7 @@ def _epoch(
         done = (epoch + (number / batches if batches else 0.0)) / config.epochs
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
-        scores = model(x).flatten(1)
+        scores = _scores(model, x)
         if teacher is None:
             loss = functional.cross_entropy(scores, y)
         else:
@@ -155,6 +155,19 @@ def _epoch(
     if not images:
         raise TilewrightError("Retraining: the loader gives no batches; give one that does")
     return total / images
+
+
+def _scores(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    try:
+        scores: torch.Tensor = model(inputs).flatten(1)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TilewrightError(
+            f"Retraining: BatchNorm learns nothing from a batch of {len(inputs)} with one value a channel; "
+            "give larger batches"
+        ) from error
+    return scores
 
 
 def _divergence(

@@ -50,7 +50,10 @@ SPAN_TERMS = 36
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batches:
-    """Images and labels in batches, in a new random order each time if `shuffle`."""
+    """Images and labels in batches, in a new random order each time if `shuffle`.
+
+    A last image by itself joins the batch before it: BatchNorm cannot be trained on one.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -58,12 +61,18 @@ class Batches:
     shuffle: bool = False
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.size)
+        return len(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        whole, rest = divmod(len(self.images), self.size)
+        if rest == 1 and whole and self.size > 1:
+            return [self.size] * (whole - 1) + [self.size + 1]
+        return [self.size] * whole + [rest] * (rest > 0)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         count = len(self.images)
         order = torch.randperm(count) if self.shuffle else torch.arange(count)
-        for batch in order.split(self.size):
+        for batch in order.split(self._sizes()):
             yield self.images[batch], self.labels[batch]
 
 

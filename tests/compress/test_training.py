@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tilewright import compression
 from tilewright.compress.layers import fix_zeros, set_masks, sparsity, weight_layers
 from tilewright.compress.magnitude import (
     Scan,
@@ -200,6 +201,22 @@ def test_a_teacher_is_followed_and_not_the_labels(model, tmp_path):
         train(network(3), wrong, config, teacher=network(4).eval())
     with pytest.raises(TilewrightError, match="a temperature above 0"):
         TrainConfig(temperature=0.0)
+
+
+def test_batch_norm_needs_more_than_one_image():
+    model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    one = [(LOADER.x[:1], LOADER.y[:1])]
+    with pytest.raises(TilewrightError, match="a batch of 1 with one value a channel"):
+        train(model, one, TrainConfig(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(65, [32, 33]), (64, [32, 32]), (66, [32, 32, 2]), (1, [1])]
+)
+def test_a_last_image_joins_the_batch_before_it(count, sizes):
+    batches = compression.Batches(LOADER.x[:count], LOADER.y[:count], 32, shuffle=True)
+    assert [len(labels) for _, labels in batches] == sizes
+    assert len(batches) == len(sizes)
 
 
 def test_retraining_says_what_is_wrong():
