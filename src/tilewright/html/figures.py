@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 
 from tilewright.html.parts import label
 
-__all__ = ["bars", "layer_figure", "plain_figure"]
+__all__ = ["BOUNDS", "bars", "layer_figure", "plain_figure"]
 
+BOUNDS = {"compute": ("#3b82c4", "circle"), "memory": ("#d9822b", "diamond")}
+"""Colour and symbol of a layer by what bounds it."""
 _TITLE_LETTERS = 40
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from tilewright.html.figures import plain_figure
+from tilewright.html.figures import BOUNDS, plain_figure
 from tilewright.html.parts import Section, Table, format_name, label
 
 __all__ = ["network_section"]
@@ -16,9 +16,8 @@ Layers = Mapping[str, Mapping[str, Any]]
 Edges = Sequence[Sequence[str]]
 
 _LOOKS = {
-    "compute": ("compute-bound", "#3b82c4", "circle"),
-    "memory": ("memory-bound", "#d9822b", "diamond"),
-    "": ("layer", "#3b82c4", "circle"),
+    **{bound: (f"{bound}-bound", *look) for bound, look in BOUNDS.items()},
+    "": ("layer", *BOUNDS["compute"]),
     "input": ("input", "#888888", "square"),
 }
 _SHORT = 26

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from tilewright.html.figures import plain_figure
+from tilewright.html.figures import BOUNDS, plain_figure
 from tilewright.html.parts import Section, Table, label, number
 
 __all__ = ["roofline_section"]
@@ -82,6 +82,7 @@ def _figure(points: Sequence[Mapping[str, Any]], hardware: Mapping[str, Any]) ->
         x=[least, ridge, most],
         y=[least * bus, peak, peak],
         mode="lines",
+        line={"color": "#888888"},
         hoverinfo="skip",
     )
     kinds = [
@@ -90,11 +91,11 @@ def _figure(points: Sequence[Mapping[str, Any]], hardware: Mapping[str, Any]) ->
             x=[p["intensity"] for p in points if p["bound"] == bound],
             y=[p["rate"] for p in points if p["bound"] == bound],
             mode="markers",
-            marker={"size": 10, "symbol": symbol},
+            marker={"size": 10, "symbol": symbol, "color": color},
             hovertext=[_hover(p) for p in points if p["bound"] == bound],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-        for bound, symbol in (("compute", "circle"), ("memory", "diamond"))
+        for bound, (color, symbol) in BOUNDS.items()
     ]
     return plain_figure(
         [roof, *kinds],
