@@ -115,9 +115,9 @@ def measure(
         seconds = time.monotonic() - start
         found = _scores(task, fixed)
         right = _correct(found, task.labels)
-        row = _row(task, "tilewright", method, (weights, features), right, float_right, seconds)
         error = float(np.square(found - scores).sum() / np.square(scores).sum())
-        keep({**row, "output_error": float(f"{error:.3g}")})
+        bits = weights, features
+        keep(_row(task, "tilewright", method, bits, right, float_right, seconds, error))
     for name, (weights, features), run in _peers(task):
         tool, method = name.split(": ")
         if (only and method not in only) or (widths and weights not in widths):
@@ -230,6 +230,7 @@ def _row(
     right: int,
     float_right: int,
     seconds: float,
+    output_error: float | None = None,
 ) -> Row:
     count = len(task.labels)
     return {
@@ -241,7 +242,7 @@ def _row(
         "images": count,
         "accuracy": round(right / count, 5),
         "float_accuracy": round(float_right / count, 5),
-        "output_error": None,
+        "output_error": None if output_error is None else float(f"{output_error:.3g}"),
         "seconds": round(seconds, 1),
     }
 
