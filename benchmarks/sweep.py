@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 WORKERS = 2
 BITS = (4, 5, 6, 8)
-SIMULATED = ((2, 4), (4, 4), (4, 8))
+SIMULATED = ((2, 4), (4, 4), (4, 8), (8, 8))
 
 
 def source() -> Any:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from tilewright.compiler.dram import Dram, DramTiming
 from tilewright.compiler.events import Condition, Kernel, Process
 from tilewright.compiler.microarchitecture import READS_UNDER_WAY, WRITES_PENDING
 from tilewright.compiler.target import Target
@@ -33,12 +34,14 @@ class MemoryTiming:
     outstanding : read bursts, and write bursts, that the memory accepts ahead
     shared : reads and writes share one data path, as in a DRAM controller. Whose beat comes first
         is not followed beat by beat: a write delays the reads after those under way.
+    dram : the chip and its controller, which then say all of that
     """
 
     latency: int = 50
     write_latency: int = 50
     outstanding: int = 8
     shared: bool = False
+    dram: DramTiming | None = None
 
 
 class Channel:
@@ -52,6 +55,7 @@ class Channel:
         self.beats = 0
         self._last_beats: deque[int] = deque()
         self._last = 0
+        self.dram = Dram(kernel, timing.dram) if timing.dram is not None else None
 
     def process(self) -> Process:
         """Grant a burst every second cycle to the next reader that asks."""
@@ -65,7 +69,14 @@ class Channel:
             if reader is None:
                 yield self.wake
                 continue
-            length = reader.granted()
+            address, length = reader.granted()
+            self.beats += length
+            if self.dram is not None:
+                granted = kernel.now
+                yield granted + 1
+                yield from self.dram.reads.accept(address, length, reader.comes)
+                yield max(kernel.now, granted + 2)
+                continue
             # The address stands on the bus from the next cycle until the memory takes it, which
             # it does while fewer bursts than it accepts ahead are unfinished.
             accepted = kernel.now + 1
@@ -73,9 +84,8 @@ class Channel:
                 accepted = max(accepted, self._last_beats[-ahead])
             start = max(accepted + 1 + self._timing.latency, self.free)
             self.free = start + length
-            self.beats += length
             self._last_beats.append(self.free - 1)
-            reader.arrives(start + (FIFO_LATENCY if self._bursts else BEAT_LATENCY), length)
+            reader.comes(start, length)
             # Without bursts one beat is under way.
             yield max(accepted, kernel.now + 2) if self._bursts else start + 1
 
@@ -99,7 +109,7 @@ class Reader:
         self._bus, self._bursts = target.bus_bytes, target.bursts
         self._longest, depth = target.readers[name]
         self.depth = self._room = depth
-        self._request: tuple[int, int] | None = None  # beats, first cycle
+        self._request: tuple[int, int, int] | None = None  # address, beats, first cycle
         self._transfer: tuple[int, int] | None = None
         self._changed = Condition(kernel)
         self._ends: list[int] = []
@@ -124,11 +134,12 @@ class Reader:
             address, beats = self._transfer
             yield kernel.now + 1
             while beats and not self._bursts:
-                self._request = (1, kernel.now)
+                self._request = (address, 1, kernel.now)
                 self._channel.wake.notify()
                 while self._request is not None:
                     yield self._changed
                 yield kernel.now + 1
+                address += self._bus
                 beats -= 1
             while beats:
                 yield kernel.now + 2  # the burst's length
@@ -138,7 +149,7 @@ class Reader:
                         yield kernel.now + 1
                 room = (4096 - address % 4096) // self._bus
                 length = min(beats, self._longest, room)
-                self._request = (length, kernel.now + 2)  # the burst, its room
+                self._request = (address, length, kernel.now + 2)  # the burst, its room
                 kernel.schedule(kernel.now + 2, self._channel.wake.notify)
                 beats -= length
                 address += length * self._bus
@@ -150,20 +161,21 @@ class Reader:
         """Whether a burst is requested now."""
         if self._request is None:
             return False
-        length, since = self._request
+        _, length, since = self._request
         return self._kernel.now >= since and self._room >= length
 
-    def granted(self) -> int:
-        """The request is taken; beats of it."""
+    def granted(self) -> tuple[int, int]:
+        """The request is taken; its address and beats."""
         assert self._request is not None
-        length = self._request[0]
+        address, length, _ = self._request
         self._request = None
         self._room -= length
         self._changed.notify()
-        return length
+        return address, length
 
-    def arrives(self, start: int, length: int) -> None:
-        """The consumer will see the burst's beats, one a cycle from `start` on."""
+    def comes(self, first: int, length: int) -> None:
+        """So many beats come over the bus, one a cycle from `first` on."""
+        start = first + (FIFO_LATENCY if self._bursts else BEAT_LATENCY)
         self._total += length
         self._starts.append(start - (self._total - length))
         self._ends.append(self._total)
@@ -205,21 +217,27 @@ class Reader:
 class Writer:
     """The write channels: one beat a cycle, at most WRITES_PENDING bursts without a response."""
 
-    def __init__(self, target: Target, timing: MemoryTiming, channel: Channel) -> None:
-        self._target, self._timing, self._channel = target, timing, channel
+    def __init__(
+        self, target: Target, timing: MemoryTiming, channel: Channel, kernel: Kernel
+    ) -> None:
+        self._target, self._timing, self._channel, self._kernel = target, timing, channel, kernel
         self._free = 0
         self._announced = 0
         self._responses: deque[int] = deque()
         self.beats = 0
-        self.last_response = 0
+        self._last_response = 0
+        self._sent = self._seen = 0  # bursts into a DRAM, and those answered
+        self._answered = Condition(kernel)
 
-    def write(self, address: int, ready: list[int], announced: int) -> int:
+    def write(
+        self, address: int, ready: list[int], announced: int
+    ) -> Generator[int | Condition, None, int]:
         """Write beats that become ready at the times `ready`.
 
         `announced` is the cycle in which the first burst's address can stand on the bus. Returns
         the cycle of the last beat.
         """
-        timing = self._timing
+        self.beats += len(ready)
         if not self._target.bursts:
             return self._beat_by_beat(ready)
         done = 0
@@ -227,30 +245,63 @@ class Writer:
         while done < len(ready):
             room = (4096 - address % 4096) // self._target.bus_bytes
             length = min(len(ready) - done, self._target.burst_beats, room)
-            accepted = max(announced, self._announced + 4)  # when the one before has left
-            if len(self._responses) >= min(WRITES_PENDING, timing.outstanding):
-                accepted = max(accepted, self._responses.popleft())
-            self._announced = accepted
-            # Beats go one a cycle from the cycle after the address on, when they are there.
-            for beat in ready[done : done + length]:
-                gone = max(gone + 1, beat, accepted + 1)
-                if timing.shared and gone < self._channel.free:
-                    # The memory serves both in turn; the reads that follow come a beat later.
-                    self._channel.free += 1
-            self.last_response = max(gone + 1 + timing.write_latency, self.last_response + 1)
-            self._responses.append(self.last_response)
+            burst = ready[done : done + length]
+            announced = max(announced, self._announced + 4)  # when the one before has left
+            if self._channel.dram is None:
+                gone = self._burst(burst, announced, gone)
+            else:
+                gone = yield from self._into_dram(
+                    self._channel.dram, address, burst, announced, gone
+                )
             done += length
             address += length * self._target.bus_bytes
         self._free = gone + 1
-        self.beats += len(ready)
         return gone
+
+    def _burst(self, ready: list[int], accepted: int, gone: int) -> int:
+        timing = self._timing
+        if len(self._responses) >= min(WRITES_PENDING, timing.outstanding):
+            accepted = max(accepted, self._responses.popleft())
+        self._announced = accepted
+        # Beats go one a cycle from the cycle after the address on, when they are there.
+        for beat in ready:
+            gone = max(gone + 1, beat, accepted + 1)
+            if timing.shared and gone < self._channel.free:
+                # The memory serves both in turn; the reads that follow come a beat later.
+                self._channel.free += 1
+        self._last_response = max(gone + 1 + timing.write_latency, self._last_response + 1)
+        self._responses.append(self._last_response)
+        return gone
+
+    def _into_dram(
+        self, dram: Dram, address: int, ready: list[int], announced: int, gone: int
+    ) -> Generator[int | Condition, None, int]:
+        yield max(announced, self._kernel.now)
+        while self._sent - self._seen >= WRITES_PENDING:
+            yield self._answered
+        self._sent += 1
+        accepted = yield from dram.writes.accept(address, len(ready), self._response)
+        self._announced = accepted
+        return (yield from dram.writes.bring(ready, max(gone, accepted)))
+
+    def _response(self, time: int, _: int) -> None:
+        """A burst is answered at that time."""
+        self._last_response = time
+        self._seen += 1
+        self._answered.notify()
 
     def _beat_by_beat(self, ready: list[int]) -> int:
         """Write beats, each when the one before it has been answered."""
         gone = 0
         for beat in ready:
             gone = max(self._free, beat + 1)
-            self.last_response = gone + 1 + self._timing.write_latency
-            self._free = self.last_response + 2
-        self.beats += len(ready)
+            self._last_response = gone + 1 + self._timing.write_latency
+            self._free = self._last_response + 2
         return gone
+
+    def answered(self) -> Generator[Condition, None, int]:
+        """Wait until it is known when all that is written so far is answered; returns that cycle."""
+        sent = self._sent
+        while self._seen < sent:
+            yield self._answered
+        return self._last_response

@@ -48,7 +48,7 @@ class Pipeline:
             kernel=kernel,
             target=target,
             readers={n: Reader(kernel, self.channel, target, n) for n in target.readers},
-            writer=Writer(target, memory, self.channel),
+            writer=Writer(target, memory, self.channel, kernel),
             queues={
                 unit: _queue(kernel, target, unit) for unit in ("load", "weights", "calc", "store")
             },
@@ -74,6 +74,7 @@ class Pipeline:
             calc.issue(),
             self.store.request(),
             self.store.run(),
+            *(self.channel.dram.processes() if self.channel.dram is not None else ()),
         ):
             kernel.schedule(0, process)
 

@@ -65,17 +65,19 @@ class StoreModel:
             elif opcode is Opcode.STAMP:
                 yield from self._stamp(f)
             else:
-                yield max(self._run.writer.last_response + 1, kernel.now)
+                answered = yield from self._run.writer.answered()
+                yield max(answered + 1, kernel.now)
                 self.finished = kernel.now  # Control hears of it through a register
             yield from self._inner.drop()
 
     def _stamp(self, f: Fields) -> Process:
         """Sample the counter when all is written; the counter was 0 in cycle 1."""
-        yield max(self._run.writer.last_response + 1, self._run.kernel.now)
+        answered = yield from self._run.writer.answered()
+        yield max(answered + 1, self._run.kernel.now)
         now = self._run.kernel.now
         self.ends.append(now - 1)
         beats = -(-STAMP_BYTES // self._run.target.bus_bytes)
-        gone = self._run.writer.write(f["address"], [now + 5] * beats, now + 6)
+        gone = yield from self._run.writer.write(f["address"], [now + 5] * beats, now + 6)
         if (
             self._run.target.bursts
         ):  # two beats wait in the writer, of whose address the unit is rid
@@ -105,7 +107,7 @@ class StoreModel:
                 taken = min(-(-(beat + 1) * bus // pixel), f["cols"])
                 turns, more = divmod(taken - 1, most)
                 ready.append(packed + turns * turn + (more + 1) * window + 1 + buffered)
-            gone = self._run.writer.write(address, ready, announced)
+            gone = yield from self._run.writer.write(address, ready, announced)
             entered = max(packed + f["cols"] * window, gone - buffered - max(pixel // bus, 1))
             stall += entered - (packed + f["cols"] * window)
             packed = entered
@@ -114,9 +116,16 @@ class StoreModel:
         # Accumulators are read ahead of the packer as far as their results have room.
         read = packed - depth
         if f["signal_calc"]:
-            self._run.tokens["store", "calc"].give(read + 1 + target.drain_latency + 2)
+            self._run.tokens["store", "calc"].give(
+                max(read + 1 + target.drain_latency + 2, self._run.kernel.now)
+            )
         if f["signal_load"]:
-            self._run.tokens["store", "load"].give(self._run.writer.last_response + 1)
+            self._run.kernel.schedule(self._run.kernel.now, self._signal_load())
         self._run.count("store", f["region"], packed + 2 - begin)
         self._run.record("store", f, begin, packed + 2, stall)
         yield packed + 2
+
+    def _signal_load(self) -> Process:
+        """Let LOAD go on once all that was written by now is answered."""
+        answered = yield from self._run.writer.answered()
+        self._run.tokens["store", "load"].give(answered + 1)

@@ -14,10 +14,10 @@ from tilewright.errors import TilewrightError
 from tilewright.hw.axi import axi4
 from tilewright.hw.queue import Queue
 
-__all__ = ["SdramController", "sdram_pins"]
+__all__ = ["STAY", "SdramController", "sdram_pins"]
 
 _RESPONSES = 8
-_STAY = 4
+STAY = 4
 """Segments of one direction in a row where the other waits: turning the pins takes cycles."""
 
 
@@ -146,7 +146,7 @@ class SdramController(wiring.Component):
         """Give the sequencer segments of one direction, until the other's turn comes."""
         can_write = Signal()
         writing = Signal()  # the direction of the last segment
-        stay = Signal(range(_STAY))
+        stay = Signal(range(STAY))
         m.d.comb += [
             can_write.eq(writes.o.valid & answers.w_rdy),
             sequencer.i_write.eq(can_write & (~reads.o.valid | Mux(stay == 0, ~writing, writing))),
@@ -158,7 +158,7 @@ class SdramController(wiring.Component):
         with m.If(sequencer.i.valid & sequencer.i.ready):
             m.d.sync += writing.eq(sequencer.i_write)
             with m.If(sequencer.i_write != writing):
-                m.d.sync += stay.eq(_STAY - 1)
+                m.d.sync += stay.eq(STAY - 1)
             with m.Elif(stay != 0):
                 m.d.sync += stay.eq(stay - 1)
 

@@ -14,9 +14,9 @@ from tilewright.boards.memory.sdram_segments import segment_layout
 from tilewright.boards.memory.sdram_timing import SdramTiming
 from tilewright.errors import TilewrightError
 
-__all__ = ["SdramSequencer"]
+__all__ = ["BANKS", "SdramSequencer"]
 
-_BANKS = 4
+BANKS = 4
 _ALL_BANKS = 1 << 10  # on the address pins
 _POWER_UP_REFRESHES = 8
 
@@ -102,9 +102,9 @@ class SdramSequencer(wiring.Component):
         self._step = Signal(_Step)
         self._wait = Signal(range(16))  # of the next segment's row
         # Rows that are open, and how long a bank may not be closed.
-        self._rows = Array(Signal(self._timing.row_bits, name=f"row_{n}") for n in range(_BANKS))
-        self._opened = Signal(_BANKS)
-        self._holds = [Signal(range(32), name=f"hold_{n}") for n in range(_BANKS)]
+        self._rows = Array(Signal(self._timing.row_bits, name=f"row_{n}") for n in range(BANKS))
+        self._opened = Signal(BANKS)
+        self._holds = [Signal(range(32), name=f"hold_{n}") for n in range(BANKS)]
         self._free = Signal()  # segments may go on
         self._close_all = Signal()
 

@@ -1,15 +1,25 @@
 """--confirm: what was measured replaces what was estimated, and constraints are judged anew."""
 
+import numpy as np
 import pytest
+from targets import need
 
+import tilewright
 from tilewright.boards import flow as flow_module
 from tilewright.boards.flow import TimingError
+from tilewright.boards.registry import get_board
+from tilewright.data import as_data
 from tilewright.errors import TilewrightError
+from tilewright.quant.config import QuantConfig
 from tilewright.sweep import confirm as confirm_module
 from tilewright.sweep import evaluate as evaluate_module
+from tilewright.sweep.measure import measure_cycles
+from tilewright.sweep.space import Hardware
 
 GIVEN = ("--board", "ulx3s-85f", "--bits", "8", "--arrays", "2x2,4x4", "-o", "confirm",
          "--objective", "cycles,luts")  # fmt: skip
+REFRESH = 25
+"""Cycles of a refresh at 50 MHz, with all rows to be opened anew."""
 
 
 def missing(family):
@@ -70,3 +80,23 @@ def test_what_was_measured_may_break_a_constraint(refused, measured, sweep):
     sweep(*GIVEN)
     text = refused(*GIVEN, "--arrays", "4x4", "--only", "--confirm", "1", "--min-fps", "12000")
     assert "misses --min-fps" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board", ["ulx3s-85f", "icebreaker"])
+def test_on_a_board_the_whole_board_is_simulated_and_takes_what_was_estimated(
+    folder, board, simulations, monkeypatch
+):
+    """Within one percent, or one refresh of the SDRAM: when those come is chance."""
+    need("verilator")
+    monkeypatch.setenv("TILEWRIGHT_CACHE", str(simulations))
+    graph = tilewright.load(folder / "net.onnx")
+    images = np.load(folder / "unlabelled.npy")
+    hardware = Hardware(board=board, target=get_board(board).target)
+    config = QuantConfig.paper(acc_bits=hardware.target.acc_bits)
+    network = tilewright.quantize(graph, images[:16], config=config).fixed
+    data = as_data(images[:1], graph)
+    found = confirm_module.simulated(network, hardware, data, 50)
+    (estimated,) = measure_cycles([network], [(0, hardware)], latency=50)
+    assert found["mismatches"] == 0
+    assert found["cycles"] == pytest.approx(estimated["cycles"], rel=0.01, abs=REFRESH)

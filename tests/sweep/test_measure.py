@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import tilewright
-from tilewright.compiler.cycles import predict
+from tilewright.compiler.cycles import MemoryTiming, predict
 from tilewright.compiler.target import Target
 from tilewright.sweep.digest import code_digest, digest
-from tilewright.sweep.measure import measure_cycles, shape, signature, timing
+from tilewright.sweep.measure import measure_cycles, shape, signature
 from tilewright.sweep.space import Hardware, Point, Setting
 
 
@@ -35,7 +35,7 @@ def test_networks_that_differ_in_numbers_alone_share_their_cycles(networks):
     found = measure_cycles(networks, jobs, latency=20)
     for network, target, one in zip(networks, targets, found, strict=True):
         program = tilewright.compile(network, target, keep=False).program
-        assert one["cycles"] == predict(program, timing(None, 20)).cycles
+        assert one["cycles"] == predict(program, MemoryTiming(latency=20, write_latency=20)).cycles
 
 
 def test_a_network_wider_than_its_hardware_says_so(networks):

@@ -232,7 +232,7 @@ class Evaluator:
         fields = dataclasses.asdict(hardware.target)
         for name in ("name", "prefix", "clock_mhz", "counters"):
             del fields[name]
-        memory = timing(hardware.board, self._latency)
+        memory = timing(hardware, self._latency)
         code = code_digest("compiler", "quant")
         return digest("cycles", code, setting["network"], fields, memory)
 

@@ -150,8 +150,8 @@ def measure_cycles(
     known: dict[Hashable, dict[str, Any]] = {}
     results = []
     for number, hardware in jobs:
-        memory = timing(hardware.board, latency)
         try:
+            memory = timing(hardware, latency)
             _check_widths(networks[number], hardware.target)
             key = (
                 tuple(shape(hardware.target).items()),
@@ -181,11 +181,11 @@ def _cycles(network: FixedGraph, target: Target, memory: MemoryTiming) -> dict[s
     return {"cycles": predict(program, memory).cycles, "memory_bytes": program.memory_bytes}
 
 
-def timing(board: str | None, latency: int) -> MemoryTiming:
+def timing(hardware: Hardware, latency: int) -> MemoryTiming:
     """The memory behind the bus: the board's, or one of that latency."""
-    if board is None:
+    if hardware.board is None:
         return MemoryTiming(latency=latency, write_latency=latency)
-    return memory_timing(get_board(board))
+    return memory_timing(get_board(hardware.board), hardware.target)
 
 
 def shape(target: Target) -> dict[str, Any]:
