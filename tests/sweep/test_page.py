@@ -2,11 +2,14 @@
 
 import json
 import shlex
+from typing import Any
 
 import pytest
 
 pytest.importorskip("plotly")
 
+from tilewright.html.page import page_text
+from tilewright.html.pareto import pareto_sections
 from tilewright.html.parts import Copy, copies_html
 
 
@@ -24,7 +27,7 @@ def test_a_page_shows_each_pair_of_objectives_and_commands_that_reproduce_points
     traces = {trace["name"]: trace for trace in json.loads(figure)["data"]}
     assert len(traces["on the front"]["x"]) == len(found["front"])
     assert sum(len(trace["x"]) for trace in traces.values()) == len(found["points"]) == 4
-    assert text.count('class="copy"') == len(found["front"])
+    assert text.count('class="copy"') == len(found["points"]), "also without a mouse"
     point = found["points"][found["front"][0]]
     assert point["command"] in traces["on the front"]["customdata"]
     # The command's words, but for what it measures at the end, find the same point again.
@@ -40,6 +43,17 @@ def test_a_page_shows_each_pair_of_objectives_and_commands_that_reproduce_points
     assert {k: v for k, v in only.items() if k != "violations"} == {
         k: v for k, v in point.items() if k != "violations"
     }
+
+
+def test_commands_of_points_off_the_front_stand_once_under_a_pictures_numbers():
+    names = ("accuracy", "sqnr_db", "cycles", "fps", "luts", "ffs", "dsps", "brams", "memory_bytes",
+             "fmax_mhz", "clock_mhz")  # fmt: skip
+    point: dict[str, Any] = dict.fromkeys(names, 1.0) | {"violations": {}}
+    best, other = (point | {"name": name, "command": f"try {name}"} for name in ("best", "other"))
+    first, *rest = pareto_sections([best, other], [0], ("accuracy", "cycles", "luts"))
+    assert first.copies == (Copy("other", "try other"),)
+    assert not any(section.copies for section in rest)
+    assert "try other" in page_text("t", {}, [first]).split("<details>")[1].split("</details>")[0]
 
 
 def test_texts_to_copy_cannot_leave_their_attribute():

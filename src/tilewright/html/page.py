@@ -90,9 +90,8 @@ def _section_html(section: Section) -> str:
         f'<h2 id="{section.key}-title">{html.escape(section.title)}</h2>\n'
         f"<p>{html.escape(section.text)}</p>\n"
     )
-    table = table_html(section.table)
+    table, copies = table_html(section.table), copies_html(section.copies)
     if section.figure is None:
-        copies = copies_html(section.copies)
         return f'{head}<div class="table">{table}</div>\n{copies}</section>'
     return (
         f'{head}{views_html(section)}<div class="picture" id="{section.key}-picture" role="img" '
@@ -100,7 +99,7 @@ def _section_html(section: Section) -> str:
         f'<script type="application/json" class="figure" id="{section.key}-figure">'
         f"{_script_text(_figure_json(section.figure))}</script>\n"
         f'<details><summary>{html.escape(section.title)}: the numbers</summary><div class="table">'
-        f"{table}</div></details>\n</section>"
+        f"{table}</div>\n{copies}</details>\n</section>"
     )
 
 

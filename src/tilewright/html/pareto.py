@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -48,7 +49,14 @@ def pareto_sections(
     if not pairs:
         other = "cycles" if objectives[0] != "cycles" else "luts"
         pairs = [(objectives[0], other)] if points[0][other] is not None else []
-    return [_pair(points, front, second, first) for first, second in pairs]
+    sections = [_pair(points, front, second, first) for first, second in pairs]
+    # The commands of points off the front for those who use no mouse: once, with the first picture.
+    others = tuple(
+        Copy(p["name"], p["command"])
+        for i, p in enumerate(points)
+        if p["command"] and i not in set(front)
+    )
+    return [replace(section, copies=others) for section in sections[:1]] + sections[1:]
 
 
 def _pair(points: Points, front: Sequence[int], across: str, up: str) -> Section:
@@ -83,7 +91,8 @@ def _pair(points: Points, front: Sequence[int], across: str, up: str) -> Section
         key=f"pareto-{up}-{across}",
         title=f"{_TITLES[up]} over {_TITLES[across]}",
         text="Every point that was tried. No point beats one of the front in all objectives. A click on a "
-        "point copies the command that tries it alone and measures it.",
+        "point copies the command that tries it alone and measures it; under the first picture's numbers "
+        "and the front they stand as text.",
         table=Table(
             columns=("point", *(_TITLES[name] for name in shown), "on the front"),
             rows=tuple(

@@ -56,7 +56,7 @@ class Section:
     text : what the picture shows and how to read it
     figure : a `plotly.graph_objects.Figure`; None where a table is all. Where a point's `customdata`
         is a text, a click copies it
-    copies : texts under the table
+    copies : texts under the table; those under a picture's are not printed
     views : values and titles among which the reader chooses: of the figure's traces those are shown
         whose `meta` is the value; buttons zoom along the x axis
     """
