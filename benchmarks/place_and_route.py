@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fpga import CASE, PACKAGE, PART, SPEED, SYNTHESIS, Route, route, synthesize
+from fpga import CASE, PACKAGE, PART, SOFT_CONTROLS, SPEED, SYNTHESIS, Route, route, synthesize
 from measuring import RESULTS, missing, save
 
 from tilewright.compiler.target import Target
@@ -30,9 +30,6 @@ from tilewright.outputs import to_json
 __all__ = ["GOALS", "measure"]
 
 SEEDS = 3
-FLOW = f"{SYNTHESIS} -nodffe"
-"""Enables as look-up tables: what a register's clock enable is wired to has few ways into a tile,
-and hundreds of loads. Costs 38 % more look-up tables, of which the part has plenty."""
 PLACER = ("--placer-heap-timingweight", "100")
 """Timing counts ten times as much as nextpnr would have it; the wires are no longer for that."""
 ECP5 = Target(
@@ -44,10 +41,14 @@ ECP5 = Target(
     bus_bytes=8,
     multiplier="ecp5",
     multiplier_stages=4,
-    edge_registers=1,
+    edge_registers=2,
     leaky=False,
 )
-"""Without LeakyReLU, whose slope would take a multiplier block for each column."""
+"""Without LeakyReLU, whose slope would take a multiplier block for each column.
+
+Enables and resets are look-up tables (SOFT_CONTROLS): what a register's are wired to has few ways
+into a tile, and hundreds of loads.
+"""
 GOALS = (
     (ECP5, 130.0),
     (dataclasses.replace(ECP5, name="ecp5-12x12", rows=12, cols=12), 110.0),
@@ -68,7 +69,7 @@ def attempts(netlist: Path, mhz: float, seeds: int) -> Iterator[Route]:
 def measure(target: Target, mhz: float, seeds: int = SEEDS) -> dict[str, Any]:
     """The record of one accelerator: its best seed."""
     with tempfile.TemporaryDirectory() as folder:
-        tried = list(attempts(synthesize(target, Path(folder), FLOW), mhz, seeds))
+        tried = list(attempts(synthesize(target, Path(folder), soft_controls=True), mhz, seeds))
     best = max(tried, key=lambda one: (one.met, one.fmax_mhz))
     blocks = best.used["MULT18X18D"]
     return {
@@ -118,7 +119,7 @@ def _save(target: Target, record: dict[str, Any]) -> None:
     others = [one for one in records if one["rows"] != record["rows"]]
     path.write_text(to_json(sorted([*others, record], key=lambda one: one["rows"])), "utf-8")
     context = {
-        "yosys": FLOW,
+        "yosys": [SYNTHESIS, *SOFT_CONTROLS],
         "nextpnr": f"--{PART} --speed {SPEED} --package {CASE} --router router2 --freq target_mhz "
         + " ".join(PLACER),
         "target": dataclasses.asdict(target),

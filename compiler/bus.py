@@ -18,7 +18,10 @@ from tilewright.compiler.target import Target
 __all__ = ["Channel", "MemoryTiming", "Reader", "Writer"]
 
 FIFO_LATENCY = 4
-"""From a beat on the bus to the reader's consumer: a buffered FIFO between two registers."""
+"""From a beat on the bus to the reader's consumer: a buffered FIFO between two registers.
+
+With short stages it takes one more.
+"""
 BEAT_LATENCY = 1
 """The same of a target without bursts: one register."""
 
@@ -108,6 +111,7 @@ class Reader:
         self._kernel, self._channel = kernel, channel
         self._bus, self._bursts = target.bus_bytes, target.bursts
         self._longest, depth = target.readers[name]
+        self._latency = FIFO_LATENCY + target.short_stages if target.bursts else BEAT_LATENCY
         self.depth = self._room = depth
         self._request: tuple[int, int, int] | None = None  # address, beats, first cycle
         self._transfer: tuple[int, int] | None = None
@@ -175,7 +179,7 @@ class Reader:
 
     def comes(self, first: int, length: int) -> None:
         """So many beats come over the bus, one a cycle from `first` on."""
-        start = first + (FIFO_LATENCY if self._bursts else BEAT_LATENCY)
+        start = first + self._latency
         self._total += length
         self._starts.append(start - (self._total - length))
         self._ends.append(self._total)

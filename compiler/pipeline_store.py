@@ -66,14 +66,15 @@ class StoreModel:
                 yield from self._stamp(f)
             else:
                 answered = yield from self._run.writer.answered()
-                yield max(answered + 1, kernel.now)
+                yield max(answered + 1 + target.short_stages, kernel.now)
                 self.finished = kernel.now  # Control hears of it through a register
             yield from self._inner.drop()
 
     def _stamp(self, f: Fields) -> Process:
         """Sample the counter when all is written; the counter was 0 in cycle 1."""
         answered = yield from self._run.writer.answered()
-        yield max(answered + 1, self._run.kernel.now)
+        late = self._run.target.short_stages  # the writer's being idle is a register
+        yield max(answered + 1 + late, self._run.kernel.now)
         now = self._run.kernel.now
         self.ends.append(now - 1)
         beats = -(-STAMP_BYTES // self._run.target.bus_bytes)
@@ -93,7 +94,7 @@ class StoreModel:
         window = f["win_rows"] * f["win_cols"]
         buffered = int(target.bursts)  # the writer has a buffer
         # The walker, the accumulators, pooling, post-processing, the queue of results.
-        depth = 1 + target.drain_latency + 1 + latency + 2
+        depth = 1 + target.drain_latency + target.pooling_latency + latency + 2
         packed = begin - 1 + depth  # the last pixel into the packer
         # As many pixels as have room are asked for until the first one's room is known again.
         most = target.results_queue

@@ -73,7 +73,8 @@ class Target:
         its adder, and may be 0
     edge_registers : further registers on the ways across the die: from the banks and the weights to
         the array's edge, from its bottom to the accumulators, from LOAD to the banks; with any,
-        weight rows wait in a buffer, and the post-processing has shorter stages
+        weight rows wait in a buffer, and the post-processing has shorter stages; with 2 or more,
+        everything else has, too (`short_stages`)
     decoder_lanes : lanes of the decoder of compressed weight streams, a power of two from 2 on that
         divides cols; 0 builds no decoder
     leaky : whether the post-processing can do LeakyReLU
@@ -329,6 +330,26 @@ class Target:
         return max(self.packs, default=1)
 
     @property
+    def short_stages(self) -> bool:
+        """Whether stages are cut for clocks above 100 MHz, which costs registers and latency.
+
+        Accumulators and readers then are read through two registers, so that block RAMs can use
+        their own, pooling takes two cycles, transfers wait in a buffer in front of the writer, and
+        counters follow a cycle late.
+        """
+        return self.edge_registers > 1
+
+    @property
+    def control_lead(self) -> int:
+        """Cycles that an accumulator's address and marks come ahead of its column's sum."""
+        return 1 + self.short_stages
+
+    @property
+    def pooling_latency(self) -> int:
+        """Cycles from a window's last pixel to its result."""
+        return 1 + self.short_stages
+
+    @property
     def load_latency(self) -> int:
         """Cycles from a word's leaving LOAD's gearbox to its writing; rotating takes one of them."""
         return (2 if self.packs else 1) + self.edge_registers
@@ -337,22 +358,23 @@ class Target:
     def drain_latency(self) -> int:
         """Cycles from an accumulator's request to its value.
 
-        Packed ones are rotated in one more; small parts have no register behind the two halves.
+        Packed ones are rotated in one more; small parts have no register behind the two halves. Short
+        stages have one on the way to the columns and one in front of their memories.
         """
-        return 2 + self.bursts + (len(self.packs) > 0)
+        return 2 + self.bursts + (len(self.packs) > 0) + 2 * self.short_stages
 
     @property
     def results_queue(self) -> int:
         """Post-processed pixels between the accumulators' request and the packer.
 
         One more than a power of two, since the head of the queue has registers of its own, and
-        enough for a pixel a cycle: besides the units a pixel passes the walker, pooling and the queue
-        (4 cycles), and its room is known again 2 cycles later. Without bursts the bus takes several
+        enough for a pixel a cycle: besides the units a pixel passes the walker and the queue
+        (3 cycles), and its room is known again 2 cycles later. Without bursts the bus takes several
         cycles for a pixel, and as many are enough as take the least registers.
         """
         if not self.bursts:
             return 3
-        needed = self.drain_latency + self.postprocess_latency + 6
+        needed = self.drain_latency + self.pooling_latency + self.postprocess_latency + 5
         return 1 + (1 << (needed - 2).bit_length())
 
     @property
@@ -381,6 +403,8 @@ class Target:
         """Cycles through the post-processing; the hardware keeps to it."""
         if self.activations:
             return function_latency(self.activations, leaky=self.leaky)
+        if self.short_stages:
+            return 19 if self.leaky else 10
         if self.edge_registers:
             return 12 if self.leaky else 6
         return 7 if self.leaky else 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -32,13 +32,13 @@ class AccumulatorColumn(wiring.Component):
     Members
     -------
     control_in, control_out : sum_layout
-        One cycle ahead of `psum`; passed to the next column one cycle later.
+        Target.control_lead cycles ahead of `psum`; passed to the next column one cycle later.
     psum : ``In(signed(psum_bits))``
         The column's sum; with `shift` it counts 2**sum_shift times, modulo the accumulator.
     drain_half, drain_active, drain_address : ``In``
         What STORE reads, and whether it reads at all.
     drained : ``Out(signed(acc_bits))``
-        Three cycles after its address, without bursts two.
+        Three cycles after its address, without bursts two; two more with short stages.
     """
 
     def __init__(self, target: Target) -> None:
@@ -59,7 +59,7 @@ class AccumulatorColumn(wiring.Component):
         m = Module()
         target = self._target
         stages = [self.control_in]
-        for name in ("read", "add", "write"):
+        for name in ("address",) * target.short_stages + ("read", "add", "write"):
             later = Signal(sum_layout(target), name=f"control_{name}", reset_less=True)
             valid = Signal(name=f"valid_{name}")
             m.d.sync += [later.eq(stages[-1]), valid.eq(stages[-1].valid)]
@@ -67,10 +67,10 @@ class AccumulatorColumn(wiring.Component):
             m.d.comb += [stage.eq(later), stage.valid.eq(valid)]
             stages.append(stage)
         m.d.comb += self.control_out.eq(stages[1])
-        add, write = stages[2], stages[3]
+        read, add, write = stages[-3:]
 
         shifted = Signal(signed(target.acc_bits), reset_less=True)
-        with m.If(stages[1].shift):
+        with m.If(read.shift):
             m.d.sync += shifted.eq(self.psum << target.sum_shift)
         with m.Else():
             m.d.sync += shifted.eq(self.psum)
@@ -80,11 +80,10 @@ class AccumulatorColumn(wiring.Component):
             memory = Memory(shape=signed(target.acc_bits), depth=target.acc_depth, init=[])
             m.submodules[f"half_{half}"] = memory
             read_port, write_port = memory.read_port(), memory.write_port()
-            draining = Signal(name=f"draining_{half}")
+            asked = self._asked(m, half)
             value = Signal(signed(target.acc_bits), name=f"value_{half}", reset_less=True)
             m.d.comb += [
-                draining.eq(self.drain_active & (self.drain_half == half)),
-                read_port.addr.eq(Mux(draining, self.drain_address, self.control_in.address)),
+                read_port.addr.eq(asked),
                 write_port.en.eq(write.valid & (write.half == half)),
                 write_port.addr.eq(write.address),
                 write_port.data.eq(total),
@@ -100,3 +99,19 @@ class AccumulatorColumn(wiring.Component):
             drained = later
         m.d.comb += self.drained.eq(drained)
         return m
+
+    def _asked(self, m: Module, half: int) -> Value:
+        """Where a half is read: what STORE asks for, or what is added to."""
+        draining = Signal(name=f"draining_{half}")
+        drains = self.drain_active & (self.drain_half == half)
+        if not self._target.short_stages:
+            m.d.comb += draining.eq(drains)
+            return Mux(draining, self.drain_address, self.control_in.address)
+        drain_address = Signal.like(self.drain_address, name=f"drain_{half}", reset_less=True)
+        address = Signal.like(drain_address, name=f"address_{half}", reset_less=True)
+        m.d.sync += [
+            draining.eq(drains),
+            drain_address.eq(self.drain_address),
+            address.eq(Mux(draining, drain_address, self.control_in.address)),
+        ]
+        return address

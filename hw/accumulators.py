@@ -56,7 +56,7 @@ class Accumulators(wiring.Component):
     Members
     -------
     control : ``In(sum_layout(target))``
-        For column 0, one cycle ahead of ``psums[0]``.
+        For column 0, Target.control_lead cycles ahead of ``psums[0]``.
     psums : ``In(ArrayLayout(signed(psum_bits), C))``
         From the array.
     drain_half : ``In(1)``

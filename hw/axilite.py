@@ -29,7 +29,7 @@ class AxiLiteSlave(wiring.Component):
     write_enable, write_address, write_data, write_strobe : ``Out``
         A register is written this cycle.
     read_address, read_data : ``Out``, ``In(32)``
-        The register of this address; read a cycle after its address was taken.
+        The register of this address; read a cycle after its address was taken, with `slow_read` two.
     """
 
     aw: In(stream.Signature(REGISTER_ADDRESS_BITS))
@@ -45,8 +45,9 @@ class AxiLiteSlave(wiring.Component):
     read_address: Out(REGISTER_ADDRESS_BITS)
     read_data: In(32)
 
-    def __init__(self, *, registered: bool = True) -> None:
+    def __init__(self, *, registered: bool = True, slow_read: bool = False) -> None:
         self._registered = registered
+        self._slow_read = slow_read
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
@@ -54,6 +55,11 @@ class AxiLiteSlave(wiring.Component):
         accept_write = Signal()
         accept_read = Signal()
         reading = Signal()
+        found, busy = reading, reading
+        if self._slow_read:
+            found = Signal()
+            m.d.sync += found.eq(reading)
+            busy = reading | found
         taken = m.d.sync if self._registered else m.d.comb
         taken += [
             self.write_enable.eq(accept_write),
@@ -65,7 +71,7 @@ class AxiLiteSlave(wiring.Component):
             accept_write.eq(self.aw.valid & self.w.valid & (~self.b.valid | self.b.ready)),
             self.aw.ready.eq(accept_write),
             self.w.ready.eq(accept_write),
-            accept_read.eq(self.ar.valid & ~reading & (~self.r.valid | self.r.ready)),
+            accept_read.eq(self.ar.valid & ~busy & (~self.r.valid | self.r.ready)),
             self.ar.ready.eq(accept_read),
         ]
         with m.If(self.b.ready):
@@ -78,6 +84,6 @@ class AxiLiteSlave(wiring.Component):
         m.d.sync += reading.eq(accept_read)
         with m.If(accept_read):
             m.d.sync += self.read_address.eq(self.ar.p)
-        with m.If(reading):
+        with m.If(found):
             m.d.sync += [self.r.valid.eq(1), self.r.p.eq(self.read_data)]
         return m

@@ -43,7 +43,7 @@ class CalcUnit(wiring.Component):
     pixel : ``Out(pixel_layout(target))``
         To the banks.
     control : ``Out(sum_layout(target))``
-        To the accumulators, one cycle ahead of column 0's sum.
+        To the accumulators, Target.control_lead cycles ahead of column 0's sum.
     give_from_load, give_from_store : ``In(1)``
         Tokens for this unit.
     give_load, give_store : ``Out(1)``
@@ -198,8 +198,7 @@ class CalcUnit(wiring.Component):
     def _delay(self, m: Module, now: data.View, gives: Value) -> None:
         """Delay what happens below the array until the pixel's sums are there."""
         target = self._target
-        # Column 0's control comes one cycle before its sum.
-        stages = target.bank_latency + array_latency(target) - 1
+        stages = target.bank_latency + array_latency(target) - target.control_lead
         valid: Value = now.valid
         for stage in range(stages):
             valid_then, gives_then = Signal(name=f"valid_{stage}"), Signal(2, name=f"early_{stage}")
@@ -207,8 +206,8 @@ class CalcUnit(wiring.Component):
             valid, gives = valid_then, gives_then
         delayed = self._later(m, now.as_value(), stages)
         m.d.comb += [self.control.eq(delayed), self.control.valid.eq(valid)]
-        # The last cell's columns write cells_per_row - 1 + ACCUMULATE_LATENCY cycles later.
-        for stage in range(target.cells_per_row + ACCUMULATE_LATENCY):
+        # The last cell's columns write cells_per_row - 2 + ACCUMULATE_LATENCY cycles after their sum.
+        for stage in range(target.cells_per_row + ACCUMULATE_LATENCY + target.control_lead - 1):
             gives_then = Signal(2, name=f"gives_{stage}")
             m.d.sync += gives_then.eq(gives)
             gives = gives_then

@@ -34,6 +34,9 @@ COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 _WATCHDOG_STEP = 16
 """Bits of WATCHDOG that are 0 on targets without counters."""
 
+_READ_LEVELS = 3
+"""Bits of a register's address that are followed in the first of two cycles."""
+
 
 class Control(wiring.Component):
     """The register file, and what the host starts and stops with it.
@@ -116,7 +119,8 @@ class Control(wiring.Component):
         idle = Signal()
         soft_reset = Signal()
         start_wanted = Signal()
-        m.d.comb += [
+        taken = m.d.sync if self._target.short_stages else m.d.comb
+        taken += [
             start_wanted.eq(self._written("CTRL") & self.write_strobe[0] & self.write_data[0]),
             soft_reset.eq(self._written("CTRL") & self.write_strobe[0] & self.write_data[4]),
         ]
@@ -201,17 +205,28 @@ class Control(wiring.Component):
         return m
 
     def _expired(self, m: Module, watchdog: Value, counts: Value) -> Signal:
-        """Whether nothing has moved for as many cycles, or steps, as `watchdog` says."""
+        """Whether nothing has moved for as many cycles, or steps, as `watchdog` says.
+
+        With short stages a cycle later, and what is left is compared when it changes.
+        """
         left = Signal(len(watchdog))
         tick = Signal(init=1)
         if not self._target.counters:
             m.d.sync += tick.eq(self.cycles[:_WATCHDOG_STEP].all())
         expired = Signal()
+        some, none, armed = left != 0, left == 0, watchdog != 0
+        reload, step = [left.eq(watchdog)], [left.eq(left - 1)]
+        if self._target.short_stages:
+            counted, some_left, was_armed = Signal(), Signal(), Signal()
+            m.d.sync += [counted.eq(counts), was_armed.eq(armed)]
+            reload.append(some_left.eq(was_armed))
+            step.append(some_left.eq(left != 1))
+            counts, some, none, armed = counted, some_left, ~some_left, was_armed
         with m.If(self.progress | expired | ~counts):
-            m.d.sync += left.eq(watchdog)
-        with m.Elif((left != 0) & tick):
-            m.d.sync += left.eq(left - 1)
-        m.d.sync += expired.eq((left == 0) & (watchdog != 0) & counts & ~self.progress)
+            m.d.sync += reload
+        with m.Elif(some & tick):
+            m.d.sync += step
+        m.d.sync += expired.eq(none & armed & counts & ~self.progress)
         return expired
 
     def _fault(
@@ -260,6 +275,10 @@ class Control(wiring.Component):
         built = COUNTERS if self._target.counters else COUNTERS[:1]
         counters = {name: Signal(32, name=name.lower()) for name in built}
         events = (running, *(running & event for event in self.events))
+        if self._target.short_stages:  # what happens in the units comes from afar
+            heard = Signal(len(events) - 1)
+            m.d.sync += heard.eq(Cat(events[1:]))
+            events = (running, *heard)
         for counter, event in zip(counters.values(), events, strict=False):
             with m.If(clearing):
                 m.d.sync += counter.eq(0)
@@ -298,15 +317,22 @@ class Control(wiring.Component):
                     m.d.sync += register[low:end].eq(self.write_data[low:end])
         values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **values}
         values |= {name: register for name, (register, _) in words.items()}
-        m.d.comb += self.read_data.eq(self._read(values))
+        m.d.comb += self.read_data.eq(self._read(m, values))
 
-    def _read(self, values: dict[str, Value | int]) -> Value:
-        """The register at the read address, 0 where none is, found along the address's bits."""
+    def _read(self, m: Module, values: dict[str, Value | int]) -> Value:
+        """The register at the read address, 0 where none is, found along the address's bits.
+
+        With short stages half of them are followed in the cycle before.
+        """
         nothing: Value = Const(0, 32)
         words = [nothing] * (1 << (REGISTER_ADDRESS_BITS - 2))
         for register in REGISTERS:
             words[register.offset // 4] = Value.cast(values[register.name])
-        for bit in self.read_address[2:]:
+        for level, bit in enumerate(self.read_address[2:]):
+            if level == _READ_LEVELS and self._target.short_stages:
+                found = [Signal(32, name=f"read_{n}", reset_less=True) for n in range(len(words))]
+                m.d.sync += [register.eq(word) for register, word in zip(found, words, strict=True)]
+                words = list(found)
             pairs = zip(words[::2], words[1::2], strict=True)
             words = [even if even is odd else Mux(bit, odd, even) for even, odd in pairs]
         return words[0]

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
 from tilewright.hw.flow import flow
-from tilewright.hw.hls import combinational, trace
+from tilewright.hw.hls import Datapath, combinational, trace
 from tilewright.quant import numerics
 
 __all__ = ["Pooling"]
@@ -19,12 +19,12 @@ __all__ = ["Pooling"]
 class Pooling(wiring.Component):
     """Reduces each window of pixels to one, C lanes at a time, one pixel a cycle.
 
-    The result stands at `o` the cycle after the window's last pixel entered. Sums are kept in acc_bits
-    bits: the compiler proves that they fit.
+    The result stands at `o` Target.pooling_latency cycles after the window's last pixel entered. Sums
+    are kept in acc_bits bits: the compiler proves that they fit.
 
     Parameters
     ----------
-    target : gives cols (C) and acc_bits
+    target : gives cols (C), acc_bits and whether stages are short
     tag_width : bits that travel with a pixel; a window has its last pixel's
 
     Members
@@ -42,6 +42,7 @@ class Pooling(wiring.Component):
 
     def __init__(self, target: Target, *, tag_width: int = 0) -> None:
         self._acc_bits = target.acc_bits
+        self._short = target.short_stages
         accs = data.ArrayLayout(signed(target.acc_bits), target.cols)
         super().__init__(
             {
@@ -58,6 +59,9 @@ class Pooling(wiring.Component):
         acc = signed(self._acc_bits)
         shapes = {"running": acc, "value": acc, "is_sum": range(2)}
         takes, gives = (trace(f, shapes) for f in (numerics.pool_takes, numerics.pool_value))
+        if self._short:
+            self._in_two_stages(m, takes, gives)
+            return m
         tag = Signal.like(self.i.p.tag, reset_less=True)
         m.d.sync += [self.o.valid.eq(self.i.valid & self.i.p.last), tag.eq(self.i.p.tag)]
         m.d.comb += self.o.p.tag.eq(tag)
@@ -73,3 +77,37 @@ class Pooling(wiring.Component):
             with m.If(self.i.valid & taken):
                 m.d.sync += running.eq(Mux(self.i.p.first, value, step))
         return m
+
+    def _in_two_stages(self, m: Module, takes: Datapath, gives: Datapath) -> None:
+        """Compare in one cycle, with all that the running value can be by then, and take in the next."""
+        acc = signed(self._acc_bits)
+        entered = Signal.like(self.i.p, name="entered", reset_less=True)
+        valid, is_sum = Signal(), Signal()
+        tag = Signal.like(self.i.p.tag, reset_less=True)
+        m.d.sync += [
+            valid.eq(self.i.valid),
+            is_sum.eq(self.is_sum),
+            entered.eq(self.i.p),
+            self.o.valid.eq(valid & entered.last),
+            tag.eq(entered.tag),
+        ]
+        m.d.comb += self.o.p.tag.eq(tag)
+        for c, (value, upcoming) in enumerate(zip(entered.accs, self.i.p.accs, strict=True)):
+            running = Signal(acc, name=f"running{c}", reset_less=True)
+            step = Signal(acc, name=f"step{c}")
+            # Whether the value is taken if the one before is, and if that is not.
+            after, past = Signal(name=f"after{c}"), Signal(name=f"past{c}")
+            takes_it, taken = Signal(name=f"takes{c}"), Signal(name=f"taken{c}")
+            for decision, before in ((after, value), (past, running)):
+                inputs = {"running": before, "value": upcoming, "is_sum": self.is_sum}
+                takes_upcoming = self.i.p.first | combinational(m, takes, inputs)
+                m.d.sync += decision.eq(self.i.valid & takes_upcoming)
+            inputs = {"running": running, "value": value, "is_sum": is_sum}
+            m.d.comb += [
+                self.o.p.accs[c].eq(running),
+                step.eq(combinational(m, gives, inputs)),
+                takes_it.eq(Mux(taken, after, past)),
+            ]
+            m.d.sync += taken.eq(takes_it)
+            with m.If(takes_it):
+                m.d.sync += running.eq(Mux(entered.first, value, step))

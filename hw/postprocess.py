@@ -19,8 +19,9 @@ from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS, SHIFT_MAX
 
 __all__ = ["PostProcess", "limits", "parameter_layout", "period", "postprocess_datapath"]
 
-PERIOD_NS, SHORT_PERIOD_NS = 15.86, 10.91
-"""Clock period for which registers are placed, without and with edge registers: 63 and 92 MHz."""
+PERIOD_NS, SHORT_PERIOD_NS, SHORTEST_PERIOD_NS = 15.86, 10.91, 7.5
+"""Clock period for which registers are placed, without and with edge registers, and with short
+stages: 63, 92 and 133 MHz."""
 FUNCTION_PERIOD_NS = 10.0
 """... with registered activations, whatever the edges have: 100 MHz."""
 
@@ -31,6 +32,8 @@ def period(target: Target) -> float:
     """Clock period in nanoseconds for which the post-processing's registers are placed."""
     if target.activations:
         return FUNCTION_PERIOD_NS
+    if target.short_stages:
+        return SHORTEST_PERIOD_NS
     return SHORT_PERIOD_NS if target.edge_registers else PERIOD_NS
 
 

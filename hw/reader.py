@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tilewright.compiler.target import Target
+from tilewright.hw.block_fifo import BlockFifo
 from tilewright.hw.burst import BURST, COUNT_BITS, TRANSFER, BurstSplitter
 from tilewright.hw.stream_buffer import StreamBuffer
 
@@ -73,10 +74,16 @@ class BurstReader(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(
             self._target, longest=self._longest, count_bits=self._count_bits
         )
-        # One more than promised: a beat on its way to the output register fills two places.
-        m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self._depth + 1)
         connect(m, flipped(self.i), splitter.i)
 
+        # One more than promised: a beat on its way to the output register fills two places.
+        fifo: BlockFifo | SyncFIFOBuffered
+        if self._target.short_stages:
+            m.submodules.fifo = fifo = BlockFifo(width=width, depth=self._depth)
+            held = fifo.o
+        else:
+            m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self._depth + 1)
+            held = fifo.r_stream
         m.submodules.buffer = buffer = StreamBuffer(width)
         connect(m, buffer.o, flipped(self.o))
 
@@ -94,14 +101,18 @@ class BurstReader(wiring.Component):
             asked.eq(self.request.valid & self.request.ready),
             fifo.w_en.eq(arrived),
             fifo.w_data.eq(beat),
-            buffer.i.valid.eq(fifo.r_rdy),
-            buffer.i.p.eq(fifo.r_data),
-            fifo.r_en.eq(buffer.i.ready),
+            buffer.i.valid.eq(held.valid),
+            buffer.i.p.eq(held.p),
+            held.ready.eq(buffer.i.ready),
         ]
         taken = Signal()
+        given: Value = asked
+        if self._target.short_stages:  # the next burst stands there two cycles later
+            given = Signal()
+            m.d.sync += given.eq(asked)
         m.d.sync += [
             taken.eq(self.o.valid & self.o.ready),
             self.request.valid.eq(splitter.o.valid & ~asked & (room > splitter.o.p.length)),
-            room.eq(room + taken - Mux(asked, splitter.o.p.length + 1, 0)),
+            room.eq(room + taken - Mux(given, splitter.o.p.length + 1, 0)),
         ]
         return m

@@ -45,7 +45,9 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.slave = slave = AxiLiteSlave(registered=self._target.bursts)
+        m.submodules.slave = slave = AxiLiteSlave(
+            registered=self._target.bursts, slow_read=self._target.short_stages
+        )
         m.submodules.control = control = Control(self._target)
         engine = Engine(self._target)
         # The engine has no reset but `clear`, which Control holds through a reset of its own. It

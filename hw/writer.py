@@ -75,7 +75,7 @@ class BurstWriter(wiring.Component):
     halt : ``In(1)``
         Start no further burst. Stays until the reset that follows.
     idle : ``Out(1)``
-        Nothing is under way, what is just being offered aside.
+        Nothing is under way, what is just being offered aside; with short stages a cycle late.
     quiet : ``Out(1)``
         No burst is under way, though transfers may wait.
     fault : ``Out(BUS_FAULT)``
@@ -93,7 +93,15 @@ class BurstWriter(wiring.Component):
         )
         m.submodules.lengths = lengths = Queue(width=9, depth=4)
         m.submodules.pending = pending = Queue(width=1, depth=WRITES_PENDING)
-        connect(m, flipped(self.i), splitter.i)
+        short = self._target.short_stages
+        transfers = self.i
+        if short:
+            m.submodules.transfers = waiting = StreamBuffer(TRANSFER)
+            connect(m, flipped(self.i), waiting.i)
+            transfers = waiting.o
+            connect(m, transfers, splitter.i)
+        else:
+            connect(m, flipped(transfers), splitter.i)
 
         # A burst is announced together with its entries in both queues. Once valid, `aw` stays so
         # until taken, whatever `halt` does.
@@ -111,8 +119,12 @@ class BurstWriter(wiring.Component):
             pending.r_en.eq(self.b_valid),
             self.complete.eq(self.b_valid & pending.r_data),
             self.quiet.eq(~pending.r_rdy & ~self.aw.valid),
-            self.idle.eq(self.quiet & ~burst.valid & splitter.i.ready),
         ]
+        idle = self.quiet & ~burst.valid & splitter.i.ready
+        if short:
+            m.d.sync += self.idle.eq(idle & ~transfers.valid)
+        else:
+            m.d.comb += self.idle.eq(idle)
         offered = Signal(BURST, reset_less=True)
         m.d.comb += self.aw.p.eq(offered)
         with m.If(go):

@@ -1,10 +1,11 @@
-// DP16KD of Lattice ECP5, as far as Yosys makes use of it: two ports of 1 to 18 bits, or one of up
-// to 36 bits that writes (A) beside one that reads (B); no output registers, no chip selects, no
-// reset. Anything else stops the simulation.
+// DP16KD of Lattice ECP5, as far as Yosys and output_registers.py make use of it: two ports of 1 to
+// 18 bits, or one of up to 36 bits that writes (A) beside one that reads (B), with or without output
+// registers; no chip selects, no reset. Anything else stops the simulation.
 //
 // Written from what Yosys maps to the block (lattice/brams_map_16kd.v) and nextpnr makes of
 // PDPW16KD; not a model of its timing. With 36 bits, B's data for writing is the word's upper half,
-// and A's output the lower half of what B reads.
+// and A's output the lower half of what B reads; the output registers of both are then set up and
+// enabled alike, so that it does not matter which port's register that half passes.
 
 `timescale 1ns / 1ns
 
@@ -60,7 +61,12 @@ module DP16KD #(
         DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1, DIA0};
     wire [17:0] data_b = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9,
         DIB8, DIB7, DIB6, DIB5, DIB4, DIB3, DIB2, DIB1, DIB0};
-    wire [35:0] q_a, q_b;
+    localparam HOLD_A = REGMODE_A == "OUTREG", HOLD_B = REGMODE_B == "OUTREG";
+    wire [35:0] read_a, read_b;
+    reg [35:0] held_a = 0, held_b = 0;
+    always @(posedge CLKA) if (OCEA) held_a <= read_a;
+    always @(posedge CLKB) if (OCEB) held_b <= read_b;
+    wire [35:0] q_a = HOLD_A ? held_a : read_a, q_b = HOLD_B ? held_b : read_b;
     assign {DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9,
         DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2, DOA1, DOA0}
         = WIDE_READ ? q_b[17:0] : q_a[17:0];
@@ -89,15 +95,16 @@ module DP16KD #(
         .data_a({WIDE_WRITE ? data_b : 18'b0, data_a}),
         .address_a({ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5,
         ADA4, ADA3, ADA2, ADA1, ADA0}),
-        .q_a(q_a),
+        .q_a(read_a),
         .clk_b(CLKB), .enable_b(CEB), .write_b(WEB), .data_b({18'b0, data_b}),
         .address_b({ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5,
         ADB4, ADB3, ADB2, ADB1, ADB0}),
-        .q_b(q_b)
+        .q_b(read_b)
     );
 
     initial
-        if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || CSDECODE_A != "0b000"
+        if (!(HOLD_A || REGMODE_A == "NOREG") || !(HOLD_B || REGMODE_B == "NOREG")
+            || (WIDE_READ && HOLD_A != HOLD_B) || CSDECODE_A != "0b000"
             || CSDECODE_B != "0b000" || CLKAMUX != "CLKA" || CLKBMUX != "CLKB"
             || mode(WRITEMODE_A) == 3 || mode(WRITEMODE_B) == 3) begin
             $display("DP16KD %m: a parameter has a value that this model does not have");
@@ -111,9 +118,10 @@ module DP16KD #(
         end
 
     always @(posedge CLKB)
-        if (RSTB !== 0 || {CSB2, CSB1, CSB0} !== 0 || (WEB !== 0 && (WIDE_WRITE || WIDE_READ)))
+        if (RSTB !== 0 || {CSB2, CSB1, CSB0} !== 0 || (WEB !== 0 && (WIDE_WRITE || WIDE_READ))
+            || (WIDE_READ && HOLD_B && OCEA !== OCEB))
         begin
-            $display("DP16KD %m: RSTB and CSB, and with 36 bits WEB, must be 0 in this model");
+            $display("DP16KD %m: RSTB and CSB, and with 36 bits WEB, must be 0, and OCEA be OCEB");
             $fatal;
         end
 endmodule

@@ -87,7 +87,7 @@ def accumulators(seed: int) -> Scenario:
                     for a, b in zip(kept, sums, strict=True)
                 ]
             at += 1 if random.random() < 0.8 or address < 0 else 2
-        at += target.cols + ACCUMULATE_LATENCY
+        at += target.cols + ACCUMULATE_LATENCY + target.control_lead - 1
         written = sorted({address for address, *_ in item.items if address >= 0})
         reads = [
             [random.choice(written) for _ in range(groups)] for _ in range(random.randint(1, 20))
@@ -124,7 +124,7 @@ def accumulators(seed: int) -> Scenario:
         fields |= {"first": int(first), "shift": int(shift)}
         ctx.set(dut.control, fields if active else idle)
         junk = edge_or_random(random, target.psum_bits)
-        earlier = [plan.get(cycle - 1 - c) for c in range(target.cols)]
+        earlier = [plan.get(cycle - target.control_lead - c) for c in range(target.cols)]
         ctx.set(dut.psums, [item[4][c] if item else junk for c, item in enumerate(earlier)])
         if waiting and cycle >= waiting[0][0] and len(sink.got) == given[0]:
             _, half, requests, _ = waiting.pop(0)

@@ -49,7 +49,8 @@ def random_transfer(random: Random, target: Target, most: int) -> dict[str, int]
 def small_target(random: Random, **settings: Any) -> Target:
     bus = random.choice((1, 2, 4, 8, 32, 64))
     burst = random.choice([beats for beats in (1, 4, 16, 64, 256) if beats * bus <= 4096])
-    return Target(bus_bytes=bus, burst_beats=burst, **settings)
+    edges = random.choice((0, 2))
+    return Target(bus_bytes=bus, burst_beats=burst, edge_registers=edges, **settings)
 
 
 def splitter(seed: int) -> Scenario:
@@ -160,7 +161,7 @@ def reader(seed: int) -> Scenario:
     random = Random(seed)
     bus = random.choice((1, 4, 8))
     burst = random.choice((1, 4, 8))
-    target = Target(bus_bytes=bus, burst_beats=burst)
+    target = Target(bus_bytes=bus, burst_beats=burst, edge_registers=random.choice((0, 2)))
     count, depth = random.randrange(2, 5), burst * random.randrange(1, 4) + random.randrange(3)
     dut = ReadSide(target, count=count, depth=depth)
     memory = ReadBus(

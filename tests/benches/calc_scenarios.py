@@ -283,7 +283,7 @@ def check_calc(target: Target, jobs: list[dict[str, int]], bench: CalcBench) -> 
         (cycle + 1, address, swap, job["gather"])
         for cycle, (job, (address, swap, _)) in zip(bench.issued, plan, strict=True)
     ]
-    late = 1 + target.bank_latency + array_latency(target) - 1
+    late = 1 + target.bank_latency + array_latency(target) - target.control_lead
     assert bench.control == [
         (cycle + late, {name: control[name] for name in CONTROL})
         for cycle, (_, (_, _, control)) in zip(bench.issued, plan, strict=True)
@@ -299,7 +299,7 @@ def check_calc(target: Target, jobs: list[dict[str, int]], bench: CalcBench) -> 
         for unit, cycles in last.items():
             if job[f"signal_{unit}"]:
                 cycles.append(bench.control[position - 1][0])
-    written = target.cols - 1 + ACCUMULATE_LATENCY
+    written = target.cols - 2 + target.control_lead + ACCUMULATE_LATENCY
     for unit, cycles in last.items():
         assert len(bench.given[unit]) == len(cycles)
         for given, end in zip(bench.given[unit], cycles, strict=True):

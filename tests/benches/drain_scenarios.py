@@ -253,7 +253,7 @@ def random_packing_target(random: Random) -> Target:
         bus_bytes=random.choice(BUSES),
         burst_beats=1,
         leaky=random.random() < 0.5,
-        edge_registers=random.choice((0, 0, 1)),
+        edge_registers=random.choice((0, 0, 1, 2)),
     )
 
 

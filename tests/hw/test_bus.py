@@ -91,9 +91,12 @@ def test_no_more_bursts_are_under_way_than_the_order_queue_holds() -> None:
     assert len(sink.got) == READS_UNDER_WAY
 
 
+@pytest.mark.parametrize("edges", [0, 2])
 @pytest.mark.parametrize("halted_at", range(4, 40, 5))
-def test_a_halted_read_side_becomes_idle_and_asks_for_nothing_more(halted_at: int) -> None:
-    target = Target(bus_bytes=4, burst_beats=4)
+def test_a_halted_read_side_becomes_idle_and_asks_for_nothing_more(
+    halted_at: int, edges: int
+) -> None:
+    target = Target(bus_bytes=4, burst_beats=4, edge_registers=edges)
     dut = ReadSide(target, count=2, depth=16)
     random = Random(halted_at)
     memory = ReadBus(dut, 4, random, chance=0.6, latency=12)
@@ -136,9 +139,10 @@ def test_a_halted_read_side_becomes_idle_and_asks_for_nothing_more(halted_at: in
     )
 
 
+@pytest.mark.parametrize("edges", [0, 2])
 @pytest.mark.parametrize("halted_at", range(4, 40, 5))
-def test_a_halted_writer_finishes_its_bursts_and_becomes_quiet(halted_at: int) -> None:
-    target = Target(bus_bytes=4, burst_beats=4)
+def test_a_halted_writer_finishes_its_bursts_and_becomes_quiet(halted_at: int, edges: int) -> None:
+    target = Target(bus_bytes=4, burst_beats=4, edge_registers=edges)
     dut = BurstWriter(target)
     random = Random(halted_at)
     bus = WriteBus(dut, random, address_chance=0.5, data_chance=0.6, latency=9)

@@ -174,11 +174,11 @@ def test_without_leaky_there_is_no_multiplier_and_no_port_for_it():
     assert not re.search(r"cell \$mul\b", rtlil.convert(without))
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1 << 32), acc_bits=st.integers(24, 48))
-def test_windows_are_pooled_as_the_reference_does(seed, acc_bits):
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1 << 32), acc_bits=st.integers(24, 48), edges=st.integers(1, 2))
+def test_windows_are_pooled_as_the_reference_does(seed, acc_bits, edges):
     random = Random(seed)
-    target = Target(rows=4, cols=3, acc_bits=acc_bits)
+    target = Target(rows=4, cols=3, acc_bits=acc_bits, edge_registers=edges)
     phases, expected = [], []
     for is_sum in (0, 1, 0):
         beats, results = [], []
@@ -208,19 +208,21 @@ def test_windows_are_pooled_as_the_reference_does(seed, acc_bits):
         assert [(list(beat.accs), beat.tag) for beat in got] == results
 
 
+@pytest.mark.parametrize("edges", [1, 2])
 @pytest.mark.parametrize("size", [1, 4])
-def test_pooling_takes_a_pixel_every_cycle(size):
+def test_pooling_takes_a_pixel_every_cycle(size, edges):
     beats = [
         {"accs": [index], "first": int(index % size == 0), "last": int(index % size == size - 1)}
         for index in range(40)
     ]
-    dut = Pooling(Target(rows=4, cols=1))
+    target = Target(rows=4, cols=1, edge_registers=edges)
+    dut = Pooling(target)
     [(got, cycles)] = run(dut, [({}, beats, 40 // size)], Random(0), gaps=False)
     assert [list(beat.accs) for beat in got] == [[index] for index in range(size - 1, 40, size)]
-    assert cycles == 41
+    assert cycles == 40 + target.pooling_latency
 
 
-@pytest.mark.parametrize("edges", [0, 1])
+@pytest.mark.parametrize("edges", [0, 1, 2])
 @pytest.mark.parametrize("leaky", [False, True])
 @pytest.mark.parametrize("acc_bits", [16, 20, 24, 32, 40, 48])
 def test_every_width_fits_the_latency_that_the_cycle_model_counts_on(leaky, acc_bits, edges):

@@ -19,6 +19,7 @@ SMALL: dict[str, Any] = {"act_depth": 512, "acc_depth": 64, "burst_beats": 16}
 SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
 EDGED = dataclasses.replace(SQUARE, edge_registers=1)
+SHORT = dataclasses.replace(SQUARE, edge_registers=2)
 
 
 def deviations(build, target, latency, folder):
@@ -41,7 +42,7 @@ def deviations(build, target, latency, folder):
     return predicted / measured - 1
 
 
-@pytest.mark.parametrize("target", [SQUARE, EDGED], ids=["4x4", "4x4-edged"])
+@pytest.mark.parametrize("target", [SQUARE, EDGED, SHORT], ids=["4x4", "4x4-edged", "4x4-short"])
 @pytest.mark.parametrize("latency", [0, 50])
 def test_every_random_layer_takes_what_the_model_says_within_one_percent(
     builds, latency, target, tmp_path

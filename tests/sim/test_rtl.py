@@ -30,6 +30,7 @@ SQUARE = Target(rows=4, cols=4, **SMALL)
 WIDER = Target(rows=3, cols=8, bus_bytes=2, leaky=False, **SMALL)
 TALLER = Target(rows=7, cols=2, bus_bytes=16, weight_bits=4, multiplier_stages=3, **SMALL)
 EDGED = dataclasses.replace(SQUARE, edge_registers=1)
+SHORT = dataclasses.replace(SQUARE, edge_registers=2, leaky=False)
 MEMORIES = {
     "plain": MemoryConfig(),
     "slow": MemoryConfig(read_latency=300, write_latency=300, outstanding=16),
@@ -80,6 +81,7 @@ def random_jobs(target, seeds, **options):
     [
         pytest.param(SQUARE, id="4x4"),
         pytest.param(EDGED, id="4x4-edged"),
+        pytest.param(SHORT, id="4x4-short"),
         pytest.param(SPARING, id="2x2-sparing"),
         pytest.param(WIDER, id="3x8-bus2", marks=pytest.mark.slow),
         pytest.param(TALLER, id="7x2-bus16-w4", marks=pytest.mark.slow),

@@ -1,0 +1,172 @@
+"""Flip-flops behind block RAMs move into them, and nothing else changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from targets import need
+
+from tilewright.boards.output_registers import use_output_registers
+from tilewright.sim.cells import netlist_models
+from tilewright.sim.process import run_module
+from tilewright.sim.runner import Source, compile_verilog
+
+BENCHES = Path(__file__).parents[1] / "benches"
+CYCLES = 4000
+OUTPUTS = 210
+YOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
+def memories(top, enable):
+    """Memories of many shapes with registers behind them."""
+    texts = [
+        (BENCHES / f"{name}.v").read_text() for name in ("memory_shapes", "registered_memories")
+    ]
+    text = "".join(texts).replace("REGISTERED", top).replace("ENABLE", enable)
+    return (
+        text.replace("SHAPES", f"{top}_shapes")
+        .replace("_ports", f"_ports_{top}")
+        .replace("one_port ", f"one_port_{top} ")
+    )
+
+
+def yosys(*commands):
+    done = subprocess.run(
+        [sys.executable, "-c", YOSYS, *commands], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def synthesized(enable, folder):
+    """The netlist of the memories before the pass."""
+    (folder / "in.v").write_text(memories("gate", enable))
+    yosys(
+        f"read_verilog {folder}/in.v",
+        f"synth_ecp5 -no-rw-check -top gate -json {folder}/out.json",
+    )
+    return json.loads((folder / "out.json").read_text())
+
+
+def cells_of(netlist, kind):
+    return [cell for cell in netlist["modules"]["gate"]["cells"].values() if cell["type"] == kind]
+
+
+@pytest.mark.parametrize("enable", ["1'b1", "enable"])
+def test_memories_with_output_registers_do_what_plain_verilog_does(enable, tmp_path, simulations):
+    need("verilator")
+    netlist = synthesized(enable, tmp_path)
+    before = len(cells_of(netlist, "TRELLIS_FF"))
+    moved = use_output_registers(netlist, "gate")
+    assert before - len(cells_of(netlist, "TRELLIS_FF")) == moved
+    assert moved > OUTPUTS // 2
+    modes = [cell["parameters"]["REGMODE_B"] for cell in cells_of(netlist, "DP16KD")]
+    assert "OUTREG" in modes
+    (tmp_path / "moved.json").write_text(json.dumps(netlist))
+    yosys(
+        f"read_json {tmp_path}/moved.json",
+        "hierarchy -top gate",
+        f"write_verilog -noattr {tmp_path}/gate.v",
+    )
+    sources = {
+        "golden.v": memories("golden", enable),
+        "gate.v": (tmp_path / "gate.v").read_text(),
+        "bench.v": (BENCHES / "equal_memories.v").read_text(),
+        **netlist_models("ecp5"),
+    }
+    build = compile_verilog(
+        [Source(*source) for source in sources.items()],
+        top="equal_memories",
+        build_dir=simulations,
+        parameters={"CYCLES": CYCLES},
+        optimise=0,
+    )
+    run_module(
+        build,
+        "equal_bench",
+        work_dir=tmp_path,
+        environment={"TILEWRIGHT_BENCH": json.dumps({"cycles": CYCLES})},
+    )
+
+
+def small_netlist():
+    """A block RAM of which two outputs are used, a register behind each."""
+
+    def register(d, q):
+        return {
+            "type": "TRELLIS_FF",
+            "parameters": {"CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET"},
+            "port_directions": {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"},
+            "connections": {"CLK": [1], "DI": [d], "LSR": ["0"], "Q": [q]},
+        }
+
+    block = {
+        "type": "DP16KD",
+        "parameters": {"DATA_WIDTH_B": f"{9:032b}", "REGMODE_A": "NOREG", "REGMODE_B": "NOREG"},
+        "port_directions": {"CLKB": "input", "DOB0": "output", "DOB1": "output", "DOB2": "output"},
+        "connections": {"CLKB": [1], "DOB0": [10], "DOB1": [11], "DOB2": [12]},
+    }
+    ports = {
+        "out": {"direction": "output", "bits": [20, 21]},
+        "clk": {"direction": "input", "bits": [1]},
+    }
+    cells = {"block": block, "low": register(10, 20), "high": register(11, 21)}
+    return {"modules": {"top": {"ports": ports, "cells": cells}}}
+
+
+def test_registers_behind_all_outputs_that_are_used_move():
+    netlist = small_netlist()
+    assert use_output_registers(netlist, "top") == 2
+    cells = netlist["modules"]["top"]["cells"]
+    assert list(cells) == ["block"]
+    assert cells["block"]["connections"] == {
+        "CLKB": [1], "DOB0": [20], "DOB1": [21], "DOB2": [12], "OCEB": ["1"]
+    }  # fmt: skip
+    assert cells["block"]["parameters"]["REGMODE_B"] == "OUTREG"
+    assert cells["block"]["parameters"]["REGMODE_A"] == "NOREG"
+
+
+def another_clock(cells, ports):
+    cells["low"]["connections"]["CLK"] = cells["high"]["connections"]["CLK"] = [2]
+
+
+def another_enable(cells, ports):
+    cells["low"]["parameters"]["CEMUX"], cells["low"]["connections"]["CE"] = "CE", [5]
+
+
+def a_reset(cells, ports):
+    cells["low"]["connections"]["LSR"] = [6]
+
+
+def a_one_to_begin_with(cells, ports):
+    cells["high"]["parameters"]["REGSET"] = "SET"
+
+
+def another_load(cells, ports):
+    ports["out"]["bits"].append(10)
+
+
+def no_register(cells, ports):
+    ports["out"]["bits"].append(12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [another_clock, another_enable, a_reset, a_one_to_begin_with, another_load, no_register],
+)
+def test_they_stay_where_the_block_could_not_do_what_they_do(change):
+    netlist = small_netlist()
+    change(netlist["modules"]["top"]["cells"], netlist["modules"]["top"]["ports"])
+    unchanged = copy.deepcopy(netlist)
+    assert use_output_registers(netlist, "top") == 0
+    assert netlist == unchanged
