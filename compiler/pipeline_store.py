@@ -93,8 +93,9 @@ class StoreModel:
         pixel, latency = target.pixel_bytes, target.postprocess_latency
         window = f["win_rows"] * f["win_cols"]
         buffered = int(target.bursts)  # the writer has a buffer
-        # The walker, the accumulators, pooling, post-processing, the queue of results.
+        # The walker, the accumulators, pooling, post-processing, the queue of results, its buffer.
         depth = 1 + target.drain_latency + target.pooling_latency + latency + 2
+        depth += target.short_stages
         packed = begin - 1 + depth  # the last pixel into the packer
         # As many pixels as have room are asked for until the first one's room is known again.
         most = target.results_queue

@@ -334,8 +334,8 @@ class Target:
         """Whether stages are cut for clocks above 100 MHz, which costs registers and latency.
 
         Accumulators and readers then are read through two registers, so that block RAMs can use
-        their own, pooling takes two cycles, transfers wait in a buffer in front of the writer, and
-        counters follow a cycle late.
+        their own, pooling takes three cycles, buffers are in front of the writer and the packer, and
+        the controller hears a cycle late of what the units and the host do.
         """
         return self.edge_registers > 1
 
@@ -347,7 +347,7 @@ class Target:
     @property
     def pooling_latency(self) -> int:
         """Cycles from a window's last pixel to its result."""
-        return 1 + self.short_stages
+        return 3 if self.short_stages else 1
 
     @property
     def load_latency(self) -> int:
@@ -375,6 +375,7 @@ class Target:
         if not self.bursts:
             return 3
         needed = self.drain_latency + self.pooling_latency + self.postprocess_latency + 5
+        needed += self.short_stages  # a buffer behind the queue
         return 1 + (1 << (needed - 2).bit_length())
 
     @property
@@ -404,7 +405,7 @@ class Target:
         if self.activations:
             return function_latency(self.activations, leaky=self.leaky)
         if self.short_stages:
-            return 19 if self.leaky else 10
+            return 28 if self.leaky else 14
         if self.edge_registers:
             return 12 if self.leaky else 6
         return 7 if self.leaky else 4

@@ -1,6 +1,6 @@
 """The AXI4-Lite slave: turns bus accesses into single-cycle register reads and writes."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,7 +29,7 @@ class AxiLiteSlave(wiring.Component):
     write_enable, write_address, write_data, write_strobe : ``Out``
         A register is written this cycle.
     read_address, read_data : ``Out``, ``In(32)``
-        The register of this address; read a cycle after its address was taken, with `slow_read` two.
+        The register of this address; read `read_cycles` cycles after its address was taken.
     """
 
     aw: In(stream.Signature(REGISTER_ADDRESS_BITS))
@@ -45,9 +45,9 @@ class AxiLiteSlave(wiring.Component):
     read_address: Out(REGISTER_ADDRESS_BITS)
     read_data: In(32)
 
-    def __init__(self, *, registered: bool = True, slow_read: bool = False) -> None:
+    def __init__(self, *, registered: bool = True, read_cycles: int = 1) -> None:
         self._registered = registered
-        self._slow_read = slow_read
+        self._read_cycles = read_cycles
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
@@ -55,11 +55,12 @@ class AxiLiteSlave(wiring.Component):
         accept_write = Signal()
         accept_read = Signal()
         reading = Signal()
-        found, busy = reading, reading
-        if self._slow_read:
-            found = Signal()
-            m.d.sync += found.eq(reading)
-            busy = reading | found
+        found: Value = reading
+        busy: Value = reading
+        for cycle in range(self._read_cycles - 1):
+            later = Signal(name=f"reading_{cycle}")
+            m.d.sync += later.eq(found)
+            found, busy = later, busy | later
         taken = m.d.sync if self._registered else m.d.comb
         taken += [
             self.write_enable.eq(accept_write),
@@ -80,7 +81,7 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += self.b.valid.eq(1)
         with m.If(self.r.ready):
             m.d.sync += self.r.valid.eq(0)
-        # Finding a register takes a cycle of its own.
+        # Finding a register takes cycles of its own.
         m.d.sync += reading.eq(accept_read)
         with m.If(accept_read):
             m.d.sync += self.read_address.eq(self.ar.p)

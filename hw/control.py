@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -23,7 +26,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS
 from tilewright.hw.burst_log import BUS_FAULT
 
-__all__ = ["CLEAR_CYCLES", "COUNTERS", "Control"]
+__all__ = ["CLEAR_CYCLES", "COUNTERS", "Control", "read_cycles"]
 
 CLEAR_CYCLES = 16
 """Cycles in which `clear` reaches every unit; a power of two."""
@@ -34,8 +37,49 @@ COUNTERS = tuple(r.name for r in REGISTERS if r.offset >= offset("CYCLES"))
 _WATCHDOG_STEP = 16
 """Bits of WATCHDOG that are 0 on targets without counters."""
 
-_READ_LEVELS = 3
-"""Bits of a register's address that are followed in the first of two cycles."""
+_READ_GROUPS = (2, 4)
+"""With short stages: so many registers are put together in a cycle, so many of the results in the next."""
+
+
+def read_cycles(target: Target) -> int:
+    """Cycles from a register's address to its value."""
+    return 2 + len(_READ_GROUPS) if target.short_stages else 1
+
+
+class _HostWrites:
+    """What the host writes, `registered` with a bit for each register a cycle later.
+
+    Attributes
+    ----------
+    data, strobe : of the write
+    """
+
+    data: Value
+    strobe: Value
+
+    def __init__(self, m: Module, control: Control, *, registered: bool) -> None:
+        self._m, self._control, self._registered = m, control, registered
+        self.data, self.strobe = control.write_data, control.write_strobe
+        self._written: dict[str, Signal] = {}
+        if registered:
+            data, strobe = (
+                Signal.like(self.data, name="data"),
+                Signal.like(self.strobe, name="strobe"),
+            )
+            m.d.sync += [data.eq(self.data), strobe.eq(self.strobe)]
+            self.data, self.strobe = data, strobe
+
+    def written(self, name: str) -> Value:
+        """Whether register `name` is written."""
+        control = self._control
+        if self._registered and name in self._written:
+            return self._written[name]
+        written = control.write_enable & (control.write_address == offset(name))
+        if not self._registered:
+            return written
+        later = self._written[name] = Signal(name=f"written_{name.lower()}")
+        self._m.d.sync += later.eq(written)
+        return later
 
 
 class Control(wiring.Component):
@@ -119,10 +163,10 @@ class Control(wiring.Component):
         idle = Signal()
         soft_reset = Signal()
         start_wanted = Signal()
-        taken = m.d.sync if self._target.short_stages else m.d.comb
-        taken += [
-            start_wanted.eq(self._written("CTRL") & self.write_strobe[0] & self.write_data[0]),
-            soft_reset.eq(self._written("CTRL") & self.write_strobe[0] & self.write_data[4]),
+        host = _HostWrites(m, self, registered=self._target.short_stages)
+        m.d.comb += [
+            start_wanted.eq(host.written("CTRL") & host.strobe[0] & host.data[0]),
+            soft_reset.eq(host.written("CTRL") & host.strobe[0] & host.data[4]),
         ]
         done_now, error_now = Signal(), Signal()
         finishing = Signal()
@@ -201,7 +245,7 @@ class Control(wiring.Component):
             **self._counters(m, running, clearing),
             **capability_words(self._target),
         }
-        self._registers(m, idle, Cat(done_now, error_now), values)
+        self._registers(m, host, idle, Cat(done_now, error_now), values)
         return m
 
     def _expired(self, m: Module, watchdog: Value, counts: Value) -> Signal:
@@ -268,9 +312,6 @@ class Control(wiring.Component):
         m.d.comb += [word[first : first + width].eq(x) for (first, width), x in places]
         return {"FAULT": word, "FAULT_ADDRESS": address, "ACTIVITY": activity}
 
-    def _written(self, name: str) -> Signal:
-        return self.write_enable & (self.write_address == offset(name))
-
     def _counters(self, m: Module, running: Signal, clearing: Signal) -> dict[str, Value]:
         built = COUNTERS if self._target.counters else COUNTERS[:1]
         counters = {name: Signal(32, name=name.lower()) for name in built}
@@ -291,19 +332,24 @@ class Control(wiring.Component):
         return dict.fromkeys(COUNTERS, Const(0, 32)) | counters
 
     def _registers(
-        self, m: Module, idle: Signal, raised: Value, values: dict[str, Value | int]
+        self,
+        m: Module,
+        host: _HostWrites,
+        idle: Signal,
+        raised: Value,
+        values: dict[str, Value | int],
     ) -> None:
         """The registers that the host writes; `values` are those that it can only read."""
         global_enable = Signal()
         enabled, pending = Signal(2), Signal(2)
-        strobes = self.write_strobe
-        acknowledged = Mux(self._written("ISR") & strobes[0], self.write_data[:2], 0)
+        strobes = host.strobe
+        acknowledged = Mux(host.written("ISR") & strobes[0], host.data[:2], 0)
         m.d.sync += pending.eq((pending & ~acknowledged) | raised)
         m.d.comb += self.irq.eq(global_enable & (enabled & pending).any())
-        with m.If(self._written("GIE") & strobes[0]):
-            m.d.sync += global_enable.eq(self.write_data[0])
-        with m.If(self._written("IER") & strobes[0]):
-            m.d.sync += enabled.eq(self.write_data[:2])
+        with m.If(host.written("GIE") & strobes[0]):
+            m.d.sync += global_enable.eq(host.data[0])
+        with m.If(host.written("IER") & strobes[0]):
+            m.d.sync += enabled.eq(host.data[:2])
         words = {
             "MEM_BASE": (self.base, exact_log2(PAGE)),
             "INSTRUCTIONS": (self.instructions, 0),
@@ -313,8 +359,8 @@ class Control(wiring.Component):
         for name, (register, first) in words.items():
             for byte in range(first // 8, -(-len(register) // 8)):
                 low, end = max(8 * byte, first), min(8 * byte + 8, len(register))
-                with m.If(self._written(name) & strobes[byte] & idle):
-                    m.d.sync += register[low:end].eq(self.write_data[low:end])
+                with m.If(host.written(name) & strobes[byte] & idle):
+                    m.d.sync += register[low:end].eq(host.data[low:end])
         values = {"GIE": global_enable, "IER": enabled, "ISR": pending, **values}
         values |= {name: register for name, (register, _) in words.items()}
         m.d.comb += self.read_data.eq(self._read(m, values))
@@ -322,17 +368,33 @@ class Control(wiring.Component):
     def _read(self, m: Module, values: dict[str, Value | int]) -> Value:
         """The register at the read address, 0 where none is, found along the address's bits.
 
-        With short stages half of them are followed in the cycle before.
+        With short stages a bit for each register says whether it is wanted, and they are put together
+        four at a time, a cycle each.
         """
         nothing: Value = Const(0, 32)
         words = [nothing] * (1 << (REGISTER_ADDRESS_BITS - 2))
         for register in REGISTERS:
             words[register.offset // 4] = Value.cast(values[register.name])
-        for level, bit in enumerate(self.read_address[2:]):
-            if level == _READ_LEVELS and self._target.short_stages:
-                found = [Signal(32, name=f"read_{n}", reset_less=True) for n in range(len(words))]
-                m.d.sync += [register.eq(word) for register, word in zip(found, words, strict=True)]
-                words = list(found)
+        if self._target.short_stages:
+            return self._gather(m, words, nothing)
+        for bit in self.read_address[2:]:
             pairs = zip(words[::2], words[1::2], strict=True)
             words = [even if even is odd else Mux(bit, odd, even) for even, odd in pairs]
         return words[0]
+
+    def _gather(self, m: Module, words: list[Value], nothing: Value) -> Value:
+        """The wanted one of `words`, of which those that are `nothing` need not be looked for."""
+        masked: list[Value] = []
+        for index, word in enumerate(words):
+            if word is not nothing:
+                wanted = Signal(name=f"wanted_{index}")
+                m.d.sync += wanted.eq(self.read_address[2:] == index)
+                masked.append(Mux(wanted, word, 0))
+        for level, size in enumerate(_READ_GROUPS):
+            groups = [masked[at : at + size] for at in range(0, len(masked), size)]
+            masked = []
+            for index, group in enumerate(groups):
+                found = Signal(32, name=f"read_{level}_{index}", reset_less=True)
+                m.d.sync += found.eq(reduce(or_, group))
+                masked.append(found)
+        return reduce(or_, masked)

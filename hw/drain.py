@@ -1,6 +1,6 @@
 """The STORE unit's walk over pooling windows and output rows."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
@@ -76,10 +76,23 @@ class DrainWalker(wiring.Component):
         block_end = Signal()  # the next pixel stands in another packed block
         part = Signal(2)  # which pixel of the block's row
         step = Signal()
-        m.d.comb += [step.eq(self.busy & self.go), block_end.eq(1)]
-        for pixels in self._target.packs:
-            with m.If(job.pack == ceil_log2(pixels)):
-                m.d.comb += block_end.eq(part == pixels // 2 - 1)
+        wraps = block_end | last_col
+        begin, go_on = [part.eq(0)], [part.eq(Mux(wraps, 0, part + 1))]
+        if self._target.short_stages:  # what follows from the part changes with it
+            col_step = Signal.like(job.acc_col_step, reset_less=True)
+            at_once, then = (
+                self._block_end(0),
+                Mux(wraps, self._block_end(0), self._block_end(part + 1)),
+            )
+            for changes, end in ((begin, at_once), (go_on, then)):
+                changes += [block_end.eq(end), col_step.eq(Mux(end, job.acc_col_step, 0))]
+            m.d.comb += step.eq(self.busy & self.go)
+        else:
+            m.d.comb += [step.eq(self.busy & self.go), block_end.eq(1)]
+            for pixels in self._target.packs:
+                with m.If(job.pack == ceil_log2(pixels)):
+                    m.d.comb += block_end.eq(part == pixels // 2 - 1)
+            col_step = Mux(block_end, job.acc_col_step, 0)
         self._requests(m, address, job.phase | part)
         tag = Signal(2, reset_less=True)
         m.d.comb += [self.window.eq(step & last_win_row & last_win_col), self.o.p.tag.eq(tag)]
@@ -90,10 +103,10 @@ class DrainWalker(wiring.Component):
             tag.eq(Cat(last_col, last_col & last_row)),
         ]
         next_win = win_base + job.win_row_step
-        next_col = col_base + Mux(block_end, job.acc_col_step, 0)
+        next_col = col_base + col_step
         next_row = row_base + job.acc_row_step
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), first.eq(1), part.eq(0)]
+            m.d.sync += [self.busy.eq(1), first.eq(1), *begin]
             m.d.sync += [base.eq(job.acc_base) for base in (address, row_base, col_base, win_base)]
         with m.Elif(step):
             m.d.comb += loops["win_cols"].step.eq(1)
@@ -103,7 +116,7 @@ class DrainWalker(wiring.Component):
                 m.d.sync += [base.eq(next_win) for base in (address, win_base)]
                 with m.If(last_win_row):
                     m.d.comb += loops["cols"].step.eq(1)
-                    m.d.sync += [first.eq(1), part.eq(Mux(block_end | last_col, 0, part + 1))]
+                    m.d.sync += [first.eq(1), *go_on]
                     m.d.sync += [base.eq(next_col) for base in (address, col_base, win_base)]
                     with m.If(last_col):
                         m.d.comb += loops["rows"].step.eq(1)
@@ -112,6 +125,14 @@ class DrainWalker(wiring.Component):
                         with m.If(last_row):
                             m.d.sync += self.busy.eq(0)
         return m
+
+    def _block_end(self, part: ValueLike) -> Value:
+        """Whether a packed block ends behind one of its parts."""
+        end: Value = Const(1)
+        for pixels in self._target.packs:
+            is_last = Const(pixels // 2 - 1, 3) == part
+            end = Mux(self.job.pack == ceil_log2(pixels), is_last, end)
+        return end
 
     def _requests(self, m: Module, address: Signal, phase: Value) -> None:
         """Register where each column group reads the accumulator, and the rotation."""

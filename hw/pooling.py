@@ -60,7 +60,7 @@ class Pooling(wiring.Component):
         shapes = {"running": acc, "value": acc, "is_sum": range(2)}
         takes, gives = (trace(f, shapes) for f in (numerics.pool_takes, numerics.pool_value))
         if self._short:
-            self._in_two_stages(m, takes, gives)
+            self._in_short_stages(m, takes, gives)
             return m
         tag = Signal.like(self.i.p.tag, reset_less=True)
         m.d.sync += [self.o.valid.eq(self.i.valid & self.i.p.last), tag.eq(self.i.p.tag)]
@@ -78,31 +78,32 @@ class Pooling(wiring.Component):
                 m.d.sync += running.eq(Mux(self.i.p.first, value, step))
         return m
 
-    def _in_two_stages(self, m: Module, takes: Datapath, gives: Datapath) -> None:
-        """Compare in one cycle, with all that the running value can be by then, and take in the next."""
+    def _in_short_stages(self, m: Module, takes: Datapath, gives: Datapath) -> None:
+        """Enter; compare with all that the running value can be by then; take what was compared."""
         acc = signed(self._acc_bits)
-        entered = Signal.like(self.i.p, name="entered", reset_less=True)
-        valid, is_sum = Signal(), Signal()
         tag = Signal.like(self.i.p.tag, reset_less=True)
-        m.d.sync += [
-            valid.eq(self.i.valid),
-            is_sum.eq(self.is_sum),
-            entered.eq(self.i.p),
-            self.o.valid.eq(valid & entered.last),
-            tag.eq(entered.tag),
-        ]
+        stages, valids, sums = [self.i.p], [self.i.valid], [self.is_sum]
+        for name in ("entered", "compared"):
+            later = Signal.like(self.i.p, name=name, reset_less=True)
+            valid, is_sum = Signal(name=f"{name}_valid"), Signal(name=f"{name}_sum")
+            m.d.sync += [later.eq(stages[-1]), valid.eq(valids[-1]), is_sum.eq(sums[-1])]
+            stages.append(later)
+            valids.append(valid)
+            sums.append(is_sum)
+        _, entered, compared = stages
+        m.d.sync += [self.o.valid.eq(valids[2] & compared.last), tag.eq(compared.tag)]
         m.d.comb += self.o.p.tag.eq(tag)
-        for c, (value, upcoming) in enumerate(zip(entered.accs, self.i.p.accs, strict=True)):
+        for c, (value, upcoming) in enumerate(zip(compared.accs, entered.accs, strict=True)):
             running = Signal(acc, name=f"running{c}", reset_less=True)
             step = Signal(acc, name=f"step{c}")
             # Whether the value is taken if the one before is, and if that is not.
             after, past = Signal(name=f"after{c}"), Signal(name=f"past{c}")
             takes_it, taken = Signal(name=f"takes{c}"), Signal(name=f"taken{c}")
             for decision, before in ((after, value), (past, running)):
-                inputs = {"running": before, "value": upcoming, "is_sum": self.is_sum}
-                takes_upcoming = self.i.p.first | combinational(m, takes, inputs)
-                m.d.sync += decision.eq(self.i.valid & takes_upcoming)
-            inputs = {"running": running, "value": value, "is_sum": is_sum}
+                inputs = {"running": before, "value": upcoming, "is_sum": sums[1]}
+                takes_upcoming = entered.first | combinational(m, takes, inputs)
+                m.d.sync += decision.eq(valids[1] & takes_upcoming)
+            inputs = {"running": running, "value": value, "is_sum": sums[2]}
             m.d.comb += [
                 self.o.p.accs[c].eq(running),
                 step.eq(combinational(m, gives, inputs)),
@@ -110,4 +111,4 @@ class Pooling(wiring.Component):
             ]
             m.d.sync += taken.eq(takes_it)
             with m.If(takes_it):
-                m.d.sync += running.eq(Mux(entered.first, value, step))
+                m.d.sync += running.eq(Mux(compared.first, value, step))

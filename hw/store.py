@@ -22,6 +22,7 @@ from tilewright.hw.postprocess import PostProcess
 from tilewright.hw.row_transfers import RowTransfers
 from tilewright.hw.semaphore import Semaphore
 from tilewright.hw.stamp_source import StampSource
+from tilewright.hw.stream_buffer import StreamBuffer
 from tilewright.hw.writer import beat_layout
 
 __all__ = ["StoreUnit"]
@@ -189,14 +190,23 @@ class StoreUnit(wiring.Component):
             width=shape.size, depth=target.results_queue
         )
         result = data.View(shape, results.r_data)
+        given, takes = results.r_rdy, results.r_en
+        if target.short_stages:  # the packer hears from the bus whether it is ready
+            m.submodules.buffer = buffer = StreamBuffer(shape)
+            m.d.comb += [
+                buffer.i.valid.eq(given),
+                buffer.i.p.eq(result),
+                takes.eq(buffer.i.ready),
+            ]
+            result, given, takes = buffer.o.p, buffer.o.valid, buffer.o.ready
         gone, last_gone = Signal(), Signal()
-        leaves = results.r_rdy & packer.i.ready
+        leaves = given & packer.i.ready
         m.d.sync += [gone.eq(leaves), last_gone.eq(leaves & result.tag[1])]
         self._credits(m, walker, gone)
         m.d.comb += [
             results.w_en.eq(post.o.valid),
             results.w_data.eq(post.o.p),
-            results.r_en.eq(packer.i.ready),
+            takes.eq(packer.i.ready),
             pooling.is_sum.eq(job.pool_sum),
             post.records.eq(parameters.o),
             post.lo.eq(job.lo),
@@ -204,7 +214,7 @@ class StoreUnit(wiring.Component):
             packer.src_lane.eq(job.src_lane),
             packer.dst_lane.eq(job.dst_lane),
             packer.lanes.eq(job.lanes),
-            packer.i.valid.eq(results.r_rdy),
+            packer.i.valid.eq(given),
             packer.i.p.lanes.eq(result.lanes),
             packer.i.p.last.eq(result.tag[0]),
             # Stamps are only written when the packer is empty.

@@ -10,7 +10,7 @@ from amaranth.utils import exact_log2
 from tilewright.compiler.target import Target
 from tilewright.hw.axi import axi4, axi_lite, flat
 from tilewright.hw.axilite import REGISTER_ADDRESS_BITS, AxiLiteSlave
-from tilewright.hw.control import Control
+from tilewright.hw.control import Control, read_cycles
 from tilewright.hw.engine import Engine
 
 __all__ = ["Accelerator"]
@@ -46,7 +46,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.slave = slave = AxiLiteSlave(
-            registered=self._target.bursts, slow_read=self._target.short_stages
+            registered=self._target.bursts, read_cycles=read_cycles(self._target)
         )
         m.submodules.control = control = Control(self._target)
         engine = Engine(self._target)

@@ -106,7 +106,12 @@ class WeightsUnit(wiring.Component):
         only_tile = Signal()  # known before the first row is there
         row = Signal(target.rows, init=1)  # a bit for each, so that it need not be compared
         last_row = row[-1]
-        last = last_row & Mux(first_tile, only_tile, final_tile)
+        last_tile: Value = Mux(first_tile, only_tile, final_tile)
+        if target.short_stages and target.rows > 1:  # known again before the next tile's last row
+            ends = Signal()
+            m.d.sync += ends.eq(last_tile)
+            last_tile = ends
+        last = last_row & last_tile
         beats_done = Signal()
         # An instruction's fields stand a cycle before it is valid.
         names = ("container", "gather", "pack")
