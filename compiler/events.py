@@ -65,16 +65,17 @@ class Kernel:
 
 
 class Tokens:
-    """A counting semaphore."""
+    """A counting semaphore, whose tokens can be taken `late` cycles after they were given."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, late: int = 0) -> None:
         self._kernel = kernel
+        self._late = late
         self._count = 0
         self._given = Condition(kernel)
 
     def give(self, time: int) -> None:
         """Add a token at `time`."""
-        self._kernel.schedule(time, self._add)
+        self._kernel.schedule(time + self._late, self._add)
 
     def _add(self) -> None:
         self._count += 1

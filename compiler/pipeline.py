@@ -52,7 +52,7 @@ class Pipeline:
             queues={
                 unit: _queue(kernel, target, unit) for unit in ("load", "weights", "calc", "store")
             },
-            tokens={pair: Tokens(kernel) for pair in TOKENS},
+            tokens={pair: Tokens(kernel, target.short_stages) for pair in TOKENS},
             tiles=TileSlot(kernel),
             events=self.events,
             decoding=decoding_progress(program) if target.decoder_lanes else {},
@@ -109,8 +109,9 @@ class Pipeline:
                 reader.release(taken + 1, beats)
             else:
                 taken = yield from reader.consume(index * beats, beats, dispatched)
-            # An instruction of one beat is decoded a cycle later.
-            yield taken + 1 + (beats == 1 and self._run.target.unit_queue > 1)
+            # An instruction of one beat is decoded a cycle later, with short stages any is offered so.
+            late = (beats == 1) + self._run.target.short_stages
+            yield taken + 1 + (late if self._run.target.unit_queue > 1 else 0)
             yield from self._run.queues[unit_of(opcode)].put((opcode, fields))
             dispatched = kernel.now
 

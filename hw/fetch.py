@@ -134,24 +134,41 @@ class FetchUnit(wiring.Component):
         self._dispatch(m, word, decoded, dispatched)
 
     def _dispatch(self, m: Module, word: Signal, complete: Value, dispatched: Signal) -> None:
-        """Offer a complete instruction to its unit, which is chosen a cycle ahead."""
+        """Offer a complete instruction to its unit, which is chosen a cycle ahead.
+
+        With short stages it is offered, and checked, a cycle later.
+        """
+        short = self._target.short_stages
         taken = []
         for name, opcodes in _ROUTES.items():
             port = getattr(self, name)
             chosen = Signal(name=f"to_{name}")
             m.d.sync += chosen.eq(Cat(word[:4] == code for code in opcodes).any())
+            offers: Value = complete & chosen
+            if short:
+                offered = Signal(name=f"offered_{name}")
+                m.d.sync += offered.eq(offers & ~dispatched)
+                offers = chosen = offered
             m.d.comb += [
                 Value.cast(port.p).eq(word[: port.p.shape().size]),
-                port.valid.eq(complete & chosen & ~self.illegal),
+                port.valid.eq(offers & ~self.illegal),
             ]
             taken.append(chosen & port.ready)
-        m.d.comb += dispatched.eq(complete & ~self.illegal & Cat(taken).any())
+        goes_on = ~self.illegal if short else complete & ~self.illegal
+        m.d.comb += dispatched.eq(goes_on & Cat(taken).any())
         m.d.comb += self.blocked.eq(complete & ~dispatched)
         m.submodules.check = check = InstructionCheck(self._target)
+        seen: tuple[Value, Value, Value] = (word, complete, dispatched)
+        if short:  # as much later as the units see it
+            later = [
+                Signal.like(Value.cast(value), name=f"seen_{n}") for n, value in enumerate(seen)
+            ]
+            m.d.sync += [register.eq(value) for register, value in zip(later, seen, strict=True)]
+            seen = tuple(later)
         m.d.comb += [
-            check.word.eq(word),
-            check.valid.eq(complete),
-            check.passed.eq(dispatched),
+            check.word.eq(seen[0]),
+            check.valid.eq(seen[1]),
+            check.passed.eq(seen[2]),
             self.illegal.eq(check.illegal),
             self.reason.eq(check.reason),
             self.number.eq(check.number),

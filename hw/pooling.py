@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -91,7 +91,12 @@ class Pooling(wiring.Component):
             valids.append(valid)
             sums.append(is_sum)
         _, entered, compared = stages
-        m.d.sync += [self.o.valid.eq(valids[2] & compared.last), tag.eq(compared.tag)]
+        always = Signal()
+        m.d.sync += [
+            always.eq(valids[1] & (entered.first | sums[1])),
+            self.o.valid.eq(valids[2] & compared.last),
+            tag.eq(compared.tag),
+        ]
         m.d.comb += self.o.p.tag.eq(tag)
         for c, (value, upcoming) in enumerate(zip(compared.accs, entered.accs, strict=True)):
             running = Signal(acc, name=f"running{c}", reset_less=True)
@@ -100,14 +105,13 @@ class Pooling(wiring.Component):
             after, past = Signal(name=f"after{c}"), Signal(name=f"past{c}")
             takes_it, taken = Signal(name=f"takes{c}"), Signal(name=f"taken{c}")
             for decision, before in ((after, value), (past, running)):
-                inputs = {"running": before, "value": upcoming, "is_sum": sums[1]}
-                takes_upcoming = entered.first | combinational(m, takes, inputs)
-                m.d.sync += decision.eq(valids[1] & takes_upcoming)
+                inputs = {"running": before, "value": upcoming, "is_sum": Const(0)}
+                m.d.sync += decision.eq(combinational(m, takes, inputs))
             inputs = {"running": running, "value": value, "is_sum": sums[2]}
             m.d.comb += [
                 self.o.p.accs[c].eq(running),
                 step.eq(combinational(m, gives, inputs)),
-                takes_it.eq(Mux(taken, after, past)),
+                takes_it.eq(always | (valids[2] & Mux(taken, after, past))),
             ]
             m.d.sync += taken.eq(takes_it)
             with m.If(takes_it):

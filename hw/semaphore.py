@@ -17,7 +17,8 @@ TOKEN_BITS = 16
 class Semaphore(wiring.Component):
     """Tokens that one unit gives and another takes.
 
-    A token given in cycle t can be taken from cycle t + 1 on. Everything passes a register.
+    A token given in cycle t can be taken from cycle t + 1 on, with short stages from t + 2 on.
+    Everything passes a register.
 
     Members
     -------
@@ -33,6 +34,7 @@ class Semaphore(wiring.Component):
     """
 
     def __init__(self, target: Target) -> None:
+        self._short = target.short_stages
         self._bits = min(TOKEN_BITS, target.address_bits - exact_log2(INSTRUCTION_BYTES) + 1)
         super().__init__(
             {
@@ -50,8 +52,9 @@ class Semaphore(wiring.Component):
         many = Signal()  # more than can be wanted
         taken, change = Signal(bits), Signal(signed(bits + 1))
         m.d.comb += [many.eq(tokens[bits:].any()), change.eq(self.give - taken)]
+        there = tokens[:bits] if self._short else tokens[:bits] + self.give
         m.d.sync += [
-            self.enough.eq(many | (tokens[:bits] + self.give >= self.count)),
+            self.enough.eq(many | (there >= self.count)),
             taken.eq(Mux(self.take, self.count, 0)),
             tokens.eq(tokens + change),
         ]

@@ -183,6 +183,10 @@ class StoreUnit(wiring.Component):
         m.submodules.pooling = pooling = Pooling(target, tag_width=2)
         m.submodules.postprocess = post = PostProcess(target, tag_width=2)
         m.submodules.packer = packer = LanePacker(target)
+        if target.short_stages:  # it stands long before the first pixel
+            later = Signal.like(job, name="job_later", reset_less=True)
+            m.d.sync += later.eq(job)
+            job = later
         connect(m, flipped(self.drained), pooling.i)
         connect(m, pooling.o, post.i)
         shape = post.o.p.shape()
