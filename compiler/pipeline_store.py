@@ -78,7 +78,7 @@ class StoreModel:
         now = self._run.kernel.now
         self.ends.append(now - 1)
         beats = -(-STAMP_BYTES // self._run.target.bus_bytes)
-        gone = yield from self._run.writer.write(f["address"], [now + 5] * beats, now + 6)
+        gone = yield from self._run.writer.write(f["address"], [now + 5] * beats, now + 6 + late)
         if (
             self._run.target.bursts
         ):  # two beats wait in the writer, of whose address the unit is rid
@@ -101,7 +101,7 @@ class StoreModel:
         most = target.results_queue
         turn = max(most * window, depth + 2)
         stall = 0
-        address, announced = f["address"], begin + 4
+        address, announced = f["address"], begin + 4 + target.short_stages
         for _ in range(f["rows"]):
             # Pixels enter the packer a window apart, or as fast as it sends beats.
             ready = []

@@ -19,12 +19,18 @@ from tilewright.sim.random_layers import fix_randomly, random_inputs, random_net
 
 BASE = Target(rows=4, cols=4, bus_bytes=4, act_depth=512, acc_depth=64, burst_beats=16)
 ECP5 = dataclasses.replace(BASE, multiplier="ecp5", multiplier_stages=4)
+ROUTED = dataclasses.replace(ECP5, bus_bytes=8, edge_registers=2, leaky=False)
+"""What benchmarks/place_and_route.py routes, in small."""
 PAIRS = dataclasses.replace(ECP5, cols=8, weight_bits=4, weights_per_multiplier=2)
 
 
 @pytest.mark.parametrize(
     "target",
-    [pytest.param(ECP5, id="ecp5"), pytest.param(PAIRS, id="pairs")],
+    [
+        pytest.param(ECP5, id="ecp5"),
+        pytest.param(ROUTED, id="ecp5-short"),
+        pytest.param(PAIRS, id="pairs"),
+    ],
 )
 def test_networks_run_on_the_familys_multipliers(builds, target, tmp_path):
     latency = 20
