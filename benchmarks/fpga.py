@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewright.boards.output_registers import use_output_registers
+from tilewright.boards.output_registers import SOFT_CONTROLS, use_output_registers
 from tilewright.compiler.target import Target
 from tilewright.hw.verilog import generate_verilog, top_name
 
@@ -31,14 +31,6 @@ PART, SPEED, CASE = "85k", 6, "CABGA381"
 SYNTHESIS = "synth_ecp5 -no-rw-check -nowidelut"
 """No memory of the accelerator counts on what a read of a word being written gives; and wide
 multiplexers of single look-up tables are placed closer than those with the slices' own ones."""
-SOFT_CONTROLS = (
-    "opt_clean",
-    "select -set behind t:DP16KD %co2 t:$_*DFFE_* %i",
-    "dffunmap -ce-only * @behind %d",
-    "dffunmap -srst-only * @behind %d",
-)
-"""Between SYNTHESIS's mapping to gates and to flip-flops: enables and resets become look-up tables,
-except enables of registers behind block RAMs, which can move into these."""
 
 _PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+|\\\S+ );", re.MULTILINE)
 _YOSYS = """
@@ -122,7 +114,7 @@ def synthesize_verilog(
 ) -> Path:
     """The netlist of a design in its harness, made by Yosys in a process of its own.
 
-    `flow` is the command, without top and file. With `soft_controls` SOFT_CONTROLS is part of it, and
+    `flow` is the command, without top and file. With `soft_controls` SOFT_CONTROLS are part of it, and
     block RAMs' output registers are used.
     """
     (folder / "accelerator.v").write_text(verilog)

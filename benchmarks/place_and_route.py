@@ -21,9 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fpga import CASE, PACKAGE, PART, SOFT_CONTROLS, SPEED, SYNTHESIS, Route, route, synthesize
+from fpga import CASE, PACKAGE, PART, SPEED, SYNTHESIS, Route, route, synthesize
 from measuring import RESULTS, missing, save
 
+from tilewright.boards.output_registers import SOFT_CONTROLS
 from tilewright.compiler.target import Target
 from tilewright.outputs import to_json
 

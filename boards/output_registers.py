@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["use_output_registers"]
+__all__ = ["SOFT_CONTROLS", "use_output_registers"]
+
+SOFT_CONTROLS = (
+    "opt_clean",
+    "select -set behind t:DP16KD %co2 t:$_*DFFE_* %i",
+    "dffunmap -ce-only * @behind %d",
+    "dffunmap -srst-only * @behind %d",
+)
+"""Commands for Yosys between the mapping to gates and to flip-flops of `synth_ecp5`: enables and resets
+become look-up tables, except enables of registers behind block RAMs, which can move into these."""
 
 _Bit = int | str
 _Cell = dict[str, Any]

@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 from targets import need
 
-from tilewright.boards.output_registers import use_output_registers
+from tilewright.boards.output_registers import SOFT_CONTROLS, use_output_registers
+from tilewright.compiler.cycles import MemoryTiming, predict
+from tilewright.compiler.lower import compile_network
+from tilewright.compiler.target import Target
+from tilewright.hw.verilog import generate_verilog, top_name
+from tilewright.quant.reference import run_fixed
 from tilewright.sim.cells import netlist_models
+from tilewright.sim.memory import MemoryConfig
+from tilewright.sim.network import Job, compare_run, simulate_jobs
 from tilewright.sim.process import run_module
-from tilewright.sim.runner import Source, compile_verilog
+from tilewright.sim.random_layers import random_inputs, random_network
+from tilewright.sim.runner import Source, build_simulation, compile_verilog
 
 BENCHES = Path(__file__).parents[1] / "benches"
 CYCLES = 4000
@@ -170,3 +178,62 @@ def test_they_stay_where_the_block_could_not_do_what_they_do(change):
     unchanged = copy.deepcopy(netlist)
     assert use_output_registers(netlist, "top") == 0
     assert netlist == unchanged
+
+
+ROUTED = Target(
+    rows=2,
+    cols=2,
+    act_depth=512,
+    acc_depth=64,
+    burst_beats=16,
+    multiplier="ecp5",
+    multiplier_stages=4,
+    edge_registers=2,
+    leaky=False,
+)
+"""What benchmarks/place_and_route.py routes, in small."""
+
+
+def routed_netlist(folder):
+    """Verilog of the accelerator's cells, made as for place and route."""
+    top, flow = top_name(ROUTED), "synth_ecp5 -no-rw-check -nowidelut"
+    (folder / "in.v").write_text(generate_verilog(ROUTED))
+    yosys(
+        f"read_verilog {folder}/in.v",
+        f"{flow} -top {top} -run begin:map_ffs",
+        *SOFT_CONTROLS,
+        f"{flow} -top {top} -run map_ffs: -json {folder}/out.json",
+    )
+    netlist = json.loads((folder / "out.json").read_text())
+    words = ROUTED.rows * ROUTED.act_bits + 2 * ROUTED.cols * ROUTED.acc_bits
+    assert use_output_registers(netlist, top) > words  # the readers' are more
+    (folder / "moved.json").write_text(json.dumps(netlist))
+    yosys(
+        f"read_json {folder}/moved.json",
+        f"hierarchy -top {top}",
+        f"write_verilog -noattr {folder}/out.v",
+    )
+    return (folder / "out.v").read_text()
+
+
+@pytest.mark.slow
+def test_the_cells_that_are_routed_compute_what_the_reference_says(tmp_path, simulations):
+    need("verilator")
+    models = netlist_models("ecp5")
+    del models["mult18x18d.v"]  # comes with the target
+    text = "\n".join((routed_netlist(tmp_path), *models.values()))
+    build = build_simulation(text, ROUTED, simulations, memory_bytes=16 << 20)
+    memory = MemoryConfig(read_latency=20, write_latency=20)
+    timing = MemoryTiming(latency=20, write_latency=20)
+    jobs, expected = [], []
+    for seed in range(3):
+        fixed = random_network(seed, ROUTED)
+        inputs = random_inputs(fixed, seed)
+        program = compile_network(fixed, ROUTED, keep=True)
+        values = run_fixed(fixed, {name: x[None] for name, x in inputs.items()})
+        jobs.append(Job(program=program, inputs=[inputs], memory=memory))
+        expected.append({name: x[0] for name, x in values.items()})
+    results = simulate_jobs(build, jobs, work_dir=tmp_path)
+    for job, (run,), values in zip(jobs, results, expected, strict=True):
+        assert compare_run(job.program, run, values) == []
+        assert predict(job.program, timing).cycles == run.cycles
