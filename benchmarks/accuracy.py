@@ -1,13 +1,14 @@
 """Accuracy lost to fixed point, by network, method and bits, with peers on the same data.
 
 Writes results/accuracy.json, a list of {model, tool, method, weight_bits, feature_bits, images,
-accuracy, float_accuracy, output_error, seconds}. Rows of networks that are not measured in this run stay
+accuracy, float_accuracy, changed, output_error, seconds}. Rows that are not measured in this run stay
 as they were, so that one network can be measured at a time. `seconds` are those of quantizing (of a
-peer: of quantizing and testing). `output_error` is the squared difference between the outputs and the float
-network's over the test images, relative to the energy of the latter: it tells methods apart where
-accuracies differ by a few images (None for peers, which only give classes).
+peer: of quantizing and testing). `changed` counts the images that get another answer than from the float
+network: the square root of it over the images is the standard error of the accuracy lost. `output_error` is
+the squared difference between the outputs and the float network's over the test images, relative to the energy
+of the latter: it tells methods apart where accuracies differ by a few images.
 
-    python benchmarks/accuracy.py --fashion DIR --mnist DIR --imagenet DIR --tiny DIR [NETWORK ...]
+    python benchmarks/accuracy.py --fashion DIR --mnist DIR --imagenet DIR --tiny DIR --vww DIR [NETWORK ...]
 
 Brevitas is measured where it is installed: `pip install --no-deps brevitas dependencies==2.0.1
 unfoldNd tqdm` beside the other packages is enough.
@@ -78,6 +79,8 @@ TUNED_ON, EPOCHS, BATCH = 10_000, 2, 64
 """Labelled training images that fine-tuning sees, how often, and how many at once."""
 
 Row = dict[str, Any]
+Scores = npt.NDArray[np.floating]
+"""[N, classes]."""
 
 
 def configurations() -> Iterator[tuple[str, int, int, QuantConfig]]:
@@ -106,31 +109,27 @@ def measure(
     `only` restricts this to methods of these names, `widths` to these bits of weights.
     """
     scores = _float_scores(task)
-    float_right = _correct(scores, task.labels)
     for method, (weights, features), find in _ours(task):
         if (only and method not in only) or (widths and weights not in widths):
             continue
         start = time.monotonic()
         fixed = find()
         seconds = time.monotonic() - start
-        found = _scores(task, fixed)
-        right = _correct(found, task.labels)
-        error = float(np.square(found - scores).sum() / np.square(scores).sum())
         bits = weights, features
-        keep(_row(task, "tilewright", method, bits, right, float_right, seconds, error))
+        keep(_row(task, "tilewright", method, bits, scores, _scores(task, fixed), seconds))
     for name, (weights, features), run in _peers(task):
         tool, method = name.split(": ")
         if (only and method not in only) or (widths and weights not in widths):
             continue
         start = time.monotonic()
         try:
-            right = run()
+            found = run()
         except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
             # Another tool's failure is its result.
             print(f"{task.name}: {name} failed: {type(error).__name__}: {error}", flush=True)
             continue
         seconds = time.monotonic() - start
-        keep(_row(task, tool, method, (weights, features), right, float_right, seconds))
+        keep(_row(task, tool, method, (weights, features), scores, found, seconds))
 
 
 def _batches(task: Task) -> Iterator[npt.NDArray[np.float32]]:
@@ -141,12 +140,12 @@ def _batches(task: Task) -> Iterator[npt.NDArray[np.float32]]:
         yield normalize(task.graph.inputs[0], task.images[start : start + size])
 
 
-def _correct(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> int:
+def _correct(scores: Scores, labels: npt.NDArray[np.int64]) -> int:
     """How many rows of `scores` [N, classes] are largest at their label."""
     return int((scores.argmax(axis=1) == labels).sum())
 
 
-def _float_scores(task: Task) -> npt.NDArray[np.floating]:
+def _float_scores(task: Task) -> Scores:
     """What the float network gives for the test images, [N, classes]."""
     found = []
     for images in _batches(task):
@@ -155,7 +154,7 @@ def _float_scores(task: Task) -> npt.NDArray[np.floating]:
     return np.concatenate(found)
 
 
-def _scores(task: Task, fixed: FixedGraph) -> npt.NDArray[np.floating]:
+def _scores(task: Task, fixed: FixedGraph) -> Scores:
     """What the fixed network gives for the test images, [N, classes].
 
     It runs in floating point, which is exact where every accumulator is below 2**24 (float32) or
@@ -201,10 +200,10 @@ def _ours(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], Fixed
             yield "all + fine-tuning", (bits, 8), partial(tuned, QuantConfig(weight_bits=bits))
 
 
-def _peers(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], int]]]:
+def _peers(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], Scores]]]:
     for each in (False, True):
         name = f"onnxruntime: static int8 per {'channel' if each else 'tensor'}"
-        yield name, (8, 8), partial(accuracy_peers.onnxruntime_correct, task, per_channel=each)
+        yield name, (8, 8), partial(accuracy_peers.onnxruntime_scores, task, per_channel=each)
     reason = accuracy_peers.brevitas_missing()
     if reason:
         print(f"brevitas skipped: {reason}", flush=True)
@@ -213,7 +212,7 @@ def _peers(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], int]
         for weights, features in BITS:
             name = f"brevitas: power-of-two PTQ {granularity.replace('_', ' ')}"
             run = partial(
-                accuracy_peers.brevitas_correct,
+                accuracy_peers.brevitas_scores,
                 task,
                 weight_bits=weights,
                 feature_bits=features,
@@ -227,12 +226,13 @@ def _row(
     tool: str,
     method: str,
     bits: tuple[int, int],
-    right: int,
-    float_right: int,
+    exact: Scores,
+    found: Scores,
     seconds: float,
-    output_error: float | None = None,
 ) -> Row:
+    """A row of the results, from what the float network gives for the test images and this one."""
     count = len(task.labels)
+    error = float(np.square(found - exact).sum() / np.square(exact).sum())
     return {
         "model": task.name,
         "tool": tool,
@@ -240,9 +240,10 @@ def _row(
         "weight_bits": bits[0],
         "feature_bits": bits[1],
         "images": count,
-        "accuracy": round(right / count, 5),
-        "float_accuracy": round(float_right / count, 5),
-        "output_error": None if output_error is None else float(f"{output_error:.3g}"),
+        "accuracy": round(_correct(found, task.labels) / count, 5),
+        "float_accuracy": round(_correct(exact, task.labels) / count, 5),
+        "changed": int((found.argmax(axis=1) != exact.argmax(axis=1)).sum()),
+        "output_error": float(f"{error:.3g}"),
         "seconds": round(seconds, 1),
     }
 
@@ -261,7 +262,8 @@ def save(row: Row) -> None:
     loss = 100 * (row["float_accuracy"] - row["accuracy"])
     print(
         f"{row['model']} {row['tool']} {row['method']} {row['weight_bits']}/{row['feature_bits']}: "
-        f"{row['accuracy']:.2%}, loses {loss:.2f}, outputs differ by {row['output_error']}, "
+        f"{row['accuracy']:.2%}, loses {loss:.2f}, {row['changed']} of {row['images']} answers change, "
+        f"outputs differ by {row['output_error']}, "
         f"{row['seconds']:.0f} s",
         flush=True,
     )

@@ -16,7 +16,7 @@ from torch_network import TorchNetwork
 
 from tilewright.quant.data import normalize
 
-__all__ = ["brevitas_correct", "brevitas_missing", "onnxruntime_correct"]
+__all__ = ["brevitas_missing", "brevitas_scores", "onnxruntime_scores"]
 
 BATCH = 50
 
@@ -28,12 +28,11 @@ def _batches(task: Task, images: Any) -> Iterator[Floats]:
         yield normalize(task.graph.inputs[0], images[start : start + BATCH])
 
 
-def _correct(task: Task, answers: list[npt.NDArray[np.int64]]) -> int:
-    return int(np.count_nonzero(np.concatenate(answers) == task.labels))
+def onnxruntime_scores(task: Task, *, per_channel: bool) -> Floats:
+    """What ONNX Runtime's static quantization gives for the test images, [N, classes].
 
-
-def onnxruntime_correct(task: Task, *, per_channel: bool) -> int:
-    """Right answers of ONNX Runtime's static quantization: QDQ, int8 weights, uint8 features."""
+    QDQ, int8 weights, uint8 features.
+    """
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -71,10 +70,7 @@ def onnxruntime_correct(task: Task, *, per_channel: bool) -> int:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(paths[2], options, ["CPUExecutionProvider"])
-    return _correct(
-        task,
-        [session.run(None, {"x": x})[0].argmax(axis=1) for x in _batches(task, task.images)],
-    )
+    return np.concatenate([session.run(None, {"x": x})[0] for x in _batches(task, task.images)])
 
 
 def brevitas_missing() -> str | None:
@@ -85,8 +81,8 @@ def brevitas_missing() -> str | None:
     return None
 
 
-def brevitas_correct(task: Task, *, weight_bits: int, feature_bits: int, granularity: str) -> int:
-    """Right answers of Brevitas' post-training quantization with power-of-two scales.
+def brevitas_scores(task: Task, *, weight_bits: int, feature_bits: int, granularity: str) -> Floats:
+    """What Brevitas' post-training quantization with power-of-two scales gives, [N, classes].
 
     Its equalization, its ranges by least squared error, and its bias correction are on, as in its own
     ImageNet example; `granularity` is "per_tensor" or "per_channel".
@@ -118,11 +114,8 @@ def brevitas_correct(task: Task, *, weight_bits: int, feature_bits: int, granula
             with mode(model):
                 for batch in batches:
                     model(batch)
-        answers = [
-            _values(model(torch.from_numpy(x))).argmax(dim=1).numpy()
-            for x in _batches(task, task.images)
-        ]
-    return _correct(task, answers)
+        scores = [_values(model(torch.from_numpy(x))).numpy() for x in _batches(task, task.images)]
+    return np.concatenate(scores)
 
 
 def _values(result: Any) -> torch.Tensor:
