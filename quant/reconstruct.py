@@ -118,18 +118,22 @@ def reconstruct(
     weight : the float weights [O, I/groups, kh, kw]
     form : gives the weights' bits
     fracs : fractional length of each output channel, int64 [O]
-    offsets : changes of them that are tried; only the first with no more samples than weights of a
+    offsets : changes of them that are tried, 0 first; only that with no more samples than weights of a
         channel, which say too little
     finest : largest fractional length that a channel may get, int64 [O]
     per_channel : whether each channel takes its own best offset, or all take one
     scarce : whether an image gives one sample, as to a fully connected layer
     """
-    damping = _held_out(weight, form, fracs, samples) if scarce else _DAMPINGS[0]
+    size, damping = weight[0].size, _DAMPINGS[0]
+    offsets = offsets if samples.windows.shape[1] > size else offsets[:1]
+    if scarce:
+        limit = finest if per_channel else fracs + max(offsets)
+        tried = [np.minimum(fracs + offset, limit) for offset in offsets]
+        damping, fracs = _held_out(weight, form, tried, samples, per_channel=per_channel)
+        offsets = (0,)
     problem = _problem(weight, samples, damping)
-    size = weight[0].size
     rows = len(weight) if samples.windows.shape[0] > 1 else max(1, _BLOCK // size)
     parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
-    offsets = offsets if samples.windows.shape[1] > size else offsets[:1]
     if not per_channel and len(offsets) > 1:
         totals = [
             sum(_descend(problem.part(p), form, fracs[p] + o)[1].sum() for p in parts)
@@ -166,30 +170,51 @@ def _best(
 
 
 def _held_out(
-    weight: npt.NDArray[np.float32], form: QFormat, fracs: IntArray, samples: Samples
-) -> float:
-    """The damping of least squared error on samples that the weights were not chosen on.
+    weight: npt.NDArray[np.float32],
+    form: QFormat,
+    tried: Sequence[IntArray],
+    samples: Samples,
+    *,
+    per_channel: bool,
+) -> tuple[float, IntArray]:
+    """The damping and the fractional lengths [O] that do best on samples held out.
 
-    Weights are chosen on all but a quarter of the samples, for each quarter in turn.
+    Weights are chosen on all but a quarter of the samples, for each quarter in turn: the damping with the
+    first fractional lengths of `tried`, then with it those of each channel, or of all alike.
     """
+    if samples.windows.shape[1] < 2 * _FOLDS:
+        return _DAMPINGS[0], tried[0]
+    dampings = [_error_held_out(weight, form, tried[0], samples, d) for d in _DAMPINGS]
+    damping = _DAMPINGS[int(np.argmin([error.sum() for error in dampings]))]
+    errors = np.array([_error_held_out(weight, form, t, samples, damping) for t in tried])
+    if not per_channel:
+        errors[:] = errors.sum(axis=1, keepdims=True)
+    chosen: IntArray = np.choose(errors.argmin(axis=0), tried)
+    return damping, chosen
+
+
+def _error_held_out(
+    weight: npt.NDArray[np.float32],
+    form: QFormat,
+    fracs: IntArray,
+    samples: Samples,
+    damping: float,
+) -> DoubleArray:
+    """Squared error of each channel's results [O] on the quarters that its weights were not chosen on."""
     count = samples.windows.shape[1]
-    if count < 2 * _FOLDS:
-        return _DAMPINGS[0]
     unit = torch.from_numpy(np.ldexp(1.0, -fracs)).float()[:, None]
-    errors = np.zeros(len(_DAMPINGS))
+    errors = np.zeros(len(weight))
     for fold in range(_FOLDS):
         held = torch.arange(count) % _FOLDS == fold
-        chosen, other = (samples.part(~held), samples.part(held))
-        for index, damping in enumerate(_DAMPINGS):
-            problem = _problem(weight, chosen, damping)
-            integers, _ = _descend(problem, form, fracs)
-            real = (torch.from_numpy(integers).float() * unit).reshape(problem.target.shape)
-            sums = (other.windows - problem.mean.float()[:, None]) @ real.transpose(1, 2)
-            wanted = other.wanted - problem.goal.float()
-            errors[index] += float(
-                (sums.transpose(0, 1).reshape(wanted.shape) - wanted).square().sum()
-            )
-    return _DAMPINGS[int(errors.argmin())]
+        problem = _problem(weight, samples.part(~held), damping)
+        other = samples.part(held)
+        integers, _ = _descend(problem, form, fracs)
+        real = (torch.from_numpy(integers).float() * unit).reshape(problem.target.shape)
+        sums = (other.windows - problem.mean.float()[:, None]) @ real.transpose(1, 2)
+        wanted = other.wanted - problem.goal.float()
+        difference = sums.transpose(0, 1).reshape(wanted.shape) - wanted
+        errors += difference.square().sum(dim=0, dtype=torch.float64).numpy()
+    return errors
 
 
 def _problem(weight: npt.NDArray[np.float32], samples: Samples, relative: float) -> _Problem:

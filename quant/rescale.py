@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tilewright.graph.ir import ActivationKind, Conv, Graph, Layer
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.floats import walk_float
+from tilewright.quant.formats import MAX_BITS, MIN_BITS
 from tilewright.quant.scales import groups, multiply_channels, multiply_tensors
 
 __all__ = ["rescale"]
@@ -96,6 +97,8 @@ def rescale(
             if factor != 1.0:
                 notes[name] = f"multiplied by {factor:.3f}"
     for group in by_channel:
+        if _read_coarser(graph, group, others, config):
+            continue
         factors = _fit_channels(graph, group, maps, limits, config)
         graph = multiply_channels(graph, group, factors)
         for name in group if (factors != 1.0).any() else ():
@@ -144,6 +147,19 @@ def _fit_maps(
                     bits = config.weights(layer)
                     total += _weight_errors(layer.conv, bits, factors, config.per_channel).mean(0)
     return float(_OCTAVE[total.argmin()])
+
+
+def _read_coarser(
+    graph: Graph, group: Collection[str], others: Collection[str], config: QuantConfig
+) -> bool:
+    """Whether weights of a layer in `others` that reads the group have fewer bits than those that make it.
+
+    To them the map's factor was fitted, and factors of channels would undo that.
+    """
+    layers = [layer for layer in graph.layers if layer.conv is not None]
+    made = [config.weights(layer) for layer in layers if layer.name in group]
+    read = [config.weights(x) for x in layers if x.name in others and x.inputs[0] in group]
+    return min(read, default=MAX_BITS) < max(made, default=MIN_BITS)
 
 
 def _limit(each: _Map) -> float:

@@ -215,3 +215,24 @@ def test_the_result_does_not_depend_on_chance():
     for a, b in zip(first.layers, second.layers, strict=True):
         np.testing.assert_array_equal(a.weight, b.weight)
         np.testing.assert_array_equal(a.bias, b.bias)
+
+
+def test_a_channels_frac_is_chosen_on_samples_held_out():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 16, 1, 1)).astype(np.float32)
+    windows = torch.from_numpy(rng.normal(size=(1, 64, 16)).astype(np.float32))
+    wanted = windows[0] @ torch.from_numpy(weight.reshape(4, 16)).T
+    fracs = np.array([1, -1, 3, 1])
+    found = reconstruct(
+        weight,
+        QFormat(4, 0),
+        fracs,
+        Samples(windows, wanted),
+        offsets=(0, -1, 1),
+        finest=fracs + 1,
+        per_channel=True,
+        scarce=True,
+    )
+    # Normal weights reach 2 or 3: formats of 4 bits end at 4 or 2.
+    assert found.weight_frac[1] == 0
+    assert found.weight_frac[2] == 2

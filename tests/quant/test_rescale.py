@@ -114,3 +114,17 @@ def test_dead_maps_and_channels_stay_as_they_are():
     assert "project" in notes
     found = run_float(changed, images(), keep=["stem", "last"])
     assert not found["stem"][:, 2].any() and np.isfinite(found["last"]).all()
+
+
+def test_weights_of_few_bits_keep_the_factor_that_was_fitted_to_them():
+    def rewritten(bits):
+        layers = (conv(0, "stem", "x", inputs=3, activation=RELU), conv(1, "last", "stem"))
+        outputs = (Output(name="y", tensor="last", shape=(CHANNELS, 8, 8)),)
+        inputs = (Input(name="x", shape=(3, 8, 8)),)
+        graph = Graph(name="n", inputs=inputs, layers=layers, outputs=outputs)
+        config = QuantConfig(layer_weight_bits={"last": bits})
+        _, notes = rescale(graph, images(), config)
+        return notes.get("stem", "")
+
+    assert "channels" in rewritten(8)
+    assert "channels" not in rewritten(4)
