@@ -28,7 +28,7 @@ TERMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "rows": {"lut": ("edge", "edge*C*weight"), "ff": ("edge", "edge*C*weight")},
     "accumulators": {
         "lut": ("1", "C*acc", "C*accumulators", "acc_luts", "packs*C*acc", "edge*C"),
-        "ff": ("1", "C*acc", "C*accumulators", "C", "packs*C*acc", "edge*C*acc"),
+        "ff": ("1", "C*acc", "C*accumulators", "C", "packs*C*acc", "edge*C*acc", "short*C*acc"),
         "bram": ("acc_blocks",),
     },
     "store_unit": {
@@ -42,8 +42,19 @@ TERMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "R*act",
             "packs*C*acc",
             "bus_lanes",
+            "short*C",
         ),
-        "ff": ("1", "C*acc", "C*act", "leaky*C", "edge*C", "bus", "R*act", "packs*C*acc"),
+        "ff": (
+            "1",
+            "C*acc",
+            "C*act",
+            "leaky*C",
+            "edge*C",
+            "bus",
+            "R*act",
+            "packs*C*acc",
+            "short*C*acc",
+        ),
         "dsp": ("leaky*C",),
         "bram": ("1",),
     },
@@ -57,18 +68,18 @@ TERMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "calc_unit": {
         "lut": ("1", "banks", "accumulators", "edge"),
-        "ff": ("1", "banks", "accumulators", "edge", "C"),
+        "ff": ("1", "banks", "accumulators", "edge", "C", "short"),
         "bram": ("1",),
     },
     "fetch_unit": {"lut": ("1", "bus", "edge"), "ff": ("1", "bus", "narrow")},
     "arbiter": {"lut": ("1", "bus"), "ff": ("1", "bus")},
-    "writer": {"lut": ("1", "bus"), "ff": ("1", "bus")},
-    "control": {"lut": ("1",), "ff": ("1",)},
+    "writer": {"lut": ("1", "bus", "short"), "ff": ("1", "bus", "short")},
+    "control": {"lut": ("1", "short"), "ff": ("1", "short")},
     "engine": {"lut": ("1", "R", "C", "edge"), "ff": ("1", "R", "C", "edge")},
     **{
         f"reader_{name}": {
             "lut": ("1", "bus", f"{name}_luts"),
-            "ff": ("1", "bus", f"{name}_blocks"),
+            "ff": ("1", "bus", f"{name}_blocks", "short*bus"),
             "bram": (f"{name}_blocks",),
         }
         for name in ("load", "weights", "params", "fetch")
@@ -127,6 +138,10 @@ def features(target: Target) -> dict[str, float]:
         "edge*C*acc": cols * edge * target.acc_bits,
         "edge*C*weight": cols * target.weight_bits * (edge > 0),
         "edge*R*act": rows * target.act_bits * edge,
+        "short": target.short_stages,
+        "short*C": cols * target.short_stages,
+        "short*C*acc": cols * target.acc_bits * target.short_stages,
+        "short*bus": bus * target.short_stages,
         "leaky*C": cols * target.leaky,
         "bus": bus,
         "bus_lanes": max(rows * target.lane_bytes, target.bus_bytes),
