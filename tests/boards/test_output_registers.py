@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from beside_plain import run_beside_plain
 from targets import need
 
 from tilewright.boards.output_registers import SOFT_CONTROLS, use_output_registers
@@ -20,9 +21,8 @@ from tilewright.quant.reference import run_fixed
 from tilewright.sim.cells import netlist_models
 from tilewright.sim.memory import MemoryConfig
 from tilewright.sim.network import Job, compare_run, simulate_jobs
-from tilewright.sim.process import run_module
 from tilewright.sim.random_layers import random_inputs, random_network
-from tilewright.sim.runner import Source, build_simulation, compile_verilog
+from tilewright.sim.runner import build_simulation
 
 BENCHES = Path(__file__).parents[1] / "benches"
 CYCLES = 4000
@@ -86,25 +86,8 @@ def test_memories_with_output_registers_do_what_plain_verilog_does(enable, tmp_p
         "hierarchy -top gate",
         f"write_verilog -noattr {tmp_path}/gate.v",
     )
-    sources = {
-        "golden.v": memories("golden", enable),
-        "gate.v": (tmp_path / "gate.v").read_text(),
-        "bench.v": (BENCHES / "equal_memories.v").read_text(),
-        **netlist_models("ecp5"),
-    }
-    build = compile_verilog(
-        [Source(*source) for source in sources.items()],
-        top="equal_memories",
-        build_dir=simulations,
-        parameters={"CYCLES": CYCLES},
-        optimise=0,
-    )
-    run_module(
-        build,
-        "equal_bench",
-        work_dir=tmp_path,
-        environment={"TILEWRIGHT_BENCH": json.dumps({"cycles": CYCLES})},
-    )
+    gate = (tmp_path / "gate.v").read_text()
+    run_beside_plain(memories("golden", enable), gate, "ecp5", CYCLES, tmp_path, simulations)
 
 
 def small_netlist():

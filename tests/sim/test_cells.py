@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from beside_plain import run_beside_plain
 from synthesis import synthesize
 from targets import need
-
-from tilewright.sim.cells import netlist_models
-from tilewright.sim.process import run_module
-from tilewright.sim.runner import Source, compile_verilog
 
 BENCHES = Path(__file__).parents[1] / "benches"
 SHAPES = (BENCHES / "memory_shapes.v").read_text()
@@ -24,25 +20,8 @@ BLOCKS = {
 
 def run_beside_plain_verilog(family, netlist, folder, simulations):
     """Run equal_memories with a module `gate` from `netlist`."""
-    sources = {
-        "golden.v": SHAPES.replace("SHAPES", "golden"),
-        "gate.v": netlist,
-        "bench.v": (BENCHES / "equal_memories.v").read_text(),
-        **netlist_models(family),
-    }
-    build = compile_verilog(
-        [Source(*source) for source in sources.items()],
-        top="equal_memories",
-        build_dir=simulations,
-        parameters={"CYCLES": CYCLES},
-        optimise=0,
-    )
-    run_module(
-        build,
-        "equal_bench",
-        work_dir=folder,
-        environment={"TILEWRIGHT_BENCH": json.dumps({"cycles": CYCLES})},
-    )
+    golden = SHAPES.replace("SHAPES", "golden")
+    run_beside_plain(golden, netlist, family, CYCLES, folder, simulations)
 
 
 @pytest.mark.parametrize("family", BLOCKS)
