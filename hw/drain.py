@@ -31,7 +31,7 @@ class DrainWalker(wiring.Component):
     start : ``In(1)``
         Begin.
     go : ``In(1)``
-        An accumulator may be asked for.
+        An accumulator may be asked for; with short stages in the next cycle.
     o : ``Out(flow of drain_layout(target))``
         The one asked for a cycle ago. `tag[0]` marks the last pixel of an output row,
         `tag[1]` the last one of all.
@@ -86,7 +86,8 @@ class DrainWalker(wiring.Component):
             )
             for changes, end in ((begin, at_once), (go_on, then)):
                 changes += [block_end.eq(end), col_step.eq(Mux(end, job.acc_col_step, 0))]
-            m.d.comb += step.eq(self.busy & self.go)
+            ends = step & last_win_col & last_win_row & last_col & last_row
+            m.d.sync += step.eq(self.go & (self.start | (self.busy & ~ends)))
         else:
             m.d.comb += [step.eq(self.busy & self.go), block_end.eq(1)]
             for pixels in self._target.packs:
@@ -108,7 +109,8 @@ class DrainWalker(wiring.Component):
         with m.If(self.start):
             m.d.sync += [self.busy.eq(1), first.eq(1), *begin]
             m.d.sync += [base.eq(job.acc_base) for base in (address, row_base, col_base, win_base)]
-        with m.Elif(step):
+        # Both at once never happens; a register need not ask whether it starts.
+        with m.If(step) if self._target.short_stages else m.Elif(step):
             m.d.comb += loops["win_cols"].step.eq(1)
             m.d.sync += [first.eq(0), address.eq(address + 1)]
             with m.If(last_win_col):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Const, Module, Mux, Signal, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,7 +60,7 @@ class Pooling(wiring.Component):
         shapes = {"running": acc, "value": acc, "is_sum": range(2)}
         takes, gives = (trace(f, shapes) for f in (numerics.pool_takes, numerics.pool_value))
         if self._short:
-            self._in_short_stages(m, takes, gives)
+            self._in_short_stages(m, gives)
             return m
         tag = Signal.like(self.i.p.tag, reset_less=True)
         m.d.sync += [self.o.valid.eq(self.i.valid & self.i.p.last), tag.eq(self.i.p.tag)]
@@ -78,8 +78,12 @@ class Pooling(wiring.Component):
                 m.d.sync += running.eq(Mux(self.i.p.first, value, step))
         return m
 
-    def _in_short_stages(self, m: Module, takes: Datapath, gives: Datapath) -> None:
-        """Enter; compare with all that the running value can be by then; take what was compared."""
+    def _in_short_stages(self, m: Module, gives: Datapath) -> None:
+        """Enter; compare with all that the running value can be by then; take what was compared.
+
+        A maximum takes what is above it: numerics.pool_takes as a difference's sign, which the last
+        place of its carries gives its register without a look-up table between.
+        """
         acc = signed(self._acc_bits)
         tag = Signal.like(self.i.p.tag, reset_less=True)
         stages, valids, sums = [self.i.p], [self.i.valid], [self.is_sum]
@@ -105,8 +109,7 @@ class Pooling(wiring.Component):
             after, past = Signal(name=f"after{c}"), Signal(name=f"past{c}")
             takes_it, taken = Signal(name=f"takes{c}"), Signal(name=f"taken{c}")
             for decision, before in ((after, value), (past, running)):
-                inputs = {"running": before, "value": upcoming, "is_sum": Const(0)}
-                m.d.sync += decision.eq(combinational(m, takes, inputs))
+                m.d.sync += decision.eq((before - upcoming)[-1])
             inputs = {"running": running, "value": value, "is_sum": sums[2]}
             m.d.comb += [
                 self.o.p.accs[c].eq(running),

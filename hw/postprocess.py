@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth import Module, Signal, signed
+from amaranth import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,6 +24,9 @@ PERIOD_NS, SHORT_PERIOD_NS, SHORTEST_PERIOD_NS = 15.86, 10.91, 5.5
 stages: 63, 92 and 182 MHz. The last is for 130, as inputs that are held cross the die, too."""
 FUNCTION_PERIOD_NS = 10.0
 """... with registered activations, whatever the edges have: 100 MHz."""
+
+NEIGHBOURS = 4
+"""Lanes that get what all share from the same registers, with short stages."""
 
 _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 
@@ -101,7 +104,8 @@ class PostProcess(wiring.Component):
     """Bias, requantize, activation, clip: one pixel of C lanes a cycle, after `latency` cycles.
 
     Nothing stops it. Everything but the flows must be constant from the first pixel's entry until the
-    last one's result.
+    last one's result; with short stages, where what all lanes share passes from four to the next four,
+    from a cycle for each four of them before.
 
     Parameters
     ----------
@@ -136,6 +140,7 @@ class PostProcess(wiring.Component):
             period_ns=period(target),
         )
         self._tag_width = tag_width
+        self._short = target.short_stages
         self.latency = target.postprocess_latency
         assert self._plan.latency <= self.latency, "post-processing is longer than the target says"
         self._shared = {"lo": signed(target.act_bits), "hi": signed(target.act_bits)}
@@ -166,7 +171,10 @@ class PostProcess(wiring.Component):
             tag = later
         m.d.comb += self.o.p.tag.eq(tag)
 
+        shared = {name: getattr(self, name) for name in self._shared}
         for c, record in enumerate(self.records):
+            if self._short and c % NEIGHBOURS == 0:
+                shared = {name: _later(m, f"{name}_{c}", value) for name, value in shared.items()}
             lane = PipelineCore(self._plan)
             m.submodules[f"lane{c}"] = lane
             m.d.comb += [
@@ -174,7 +182,7 @@ class PostProcess(wiring.Component):
                 lane.i.acc.eq(self.i.p.accs[c]),
                 lane.i.rounded_bias.eq(record.bias),
                 lane.i.shift.eq(record.shift),
-                *(lane.i[name].eq(getattr(self, name)) for name in self._shared),
+                *(lane.i[name].eq(value) for name, value in shared.items()),
             ]
             # The cycle model counts on the target's latency: a shorter pipeline waits at its end.
             result: Any = lane.o
@@ -184,3 +192,10 @@ class PostProcess(wiring.Component):
                 result = later
             m.d.comb += self.o.p.lanes[c].eq(result)
         return m
+
+
+def _later(m: Module, name: str, value: Value) -> Signal:
+    """A value, one cycle later."""
+    later = Signal.like(value, name=name, reset_less=True)
+    m.d.sync += later.eq(value)
+    return later

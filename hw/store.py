@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -247,10 +247,35 @@ class StoreUnit(wiring.Component):
     def _credits(self, m: Module, walker: DrainWalker, gone: Signal) -> None:
         """Ask for accumulators as long as their results find room in the queue."""
         most = self._target.results_queue
+        if self._target.short_stages:
+            m.d.comb += walker.go.eq(self._room_ahead(m, most, walker.window, gone))
+            return
         room = Signal(range(most + 1), init=most)
         left = Signal.like(room)
         m.d.comb += left.eq(room + gone - walker.window)
         m.d.sync += [room.eq(left), walker.go.eq(left != 0)]
+
+    def _room_ahead(self, m: Module, most: int, taken: Value, gone: Signal) -> Value:
+        """Whether there is room for a result in the next cycle, `taken` being found late in this one.
+
+        So the room is counted a cycle late, and how much there is now follows from what was taken and
+        what has gone by then.
+        """
+        counted = Signal(range(most + 1), init=most)  # a cycle ago
+        at_least = Signal(3, init=0b111)  # one, two, three of them
+        less, more, some = Signal(), Signal(), Signal(init=1)
+        now = Signal.like(counted)
+        m.d.comb += now.eq(counted + more - less)
+        m.d.sync += [
+            counted.eq(now),
+            at_least.eq(Cat(now >= n for n in (1, 2, 3))),
+            less.eq(taken & ~gone),
+            more.eq(gone & ~taken),
+        ]
+        two = at_least[2] | (at_least[1] & ~less) | (at_least[0] & more)
+        ahead = gone | Mux(taken, two, some)
+        m.d.sync += some.eq(ahead)
+        return ahead
 
     def _transfers(self, m: Module, rows: RowTransfers, job: data.View, stamp: StampSource) -> None:
         """Where the writer writes: the output rows, or a stamp."""

@@ -93,7 +93,13 @@ def drain(seed: int) -> Scenario:
     """Every accumulator of every window, in order, with its marks and its rotation."""
     random = Random(seed)
     side = random.choice((4, 12, 16))
-    target = Target(acc_depth=64, rows=side, cols=side, pack_pixels=random.choice((1, 4, 8)))
+    target = Target(
+        acc_depth=64,
+        rows=side,
+        cols=side,
+        pack_pixels=random.choice((1, 4, 8)),
+        edge_registers=random.choice((0, 2)),
+    )
     dut = DrainWalker(target)
     jobs = [store_job(random, target) for _ in range(4)]
     expected = [
