@@ -10,6 +10,7 @@ __all__ = [
     "INNER_QUEUE",
     "QUEUE_LATENCY",
     "READS_UNDER_WAY",
+    "SUM_LATENCY",
     "UNIT_QUEUE",
     "WRITES_PENDING",
 ]
@@ -35,4 +36,6 @@ DECODER_LATENCY = 10
 DECODER_ROWS = 16
 """Rows that each lane of the decoder holds ready."""
 ACCUMULATE_LATENCY = 4
-"""Cycles before an accumulator may be added to again: the least period of weight tiles."""
+"""Cycles before an accumulator may be added to again, with short stages one more."""
+SUM_LATENCY = 3
+"""Cycles from a column's sum to its being part of an accumulator."""

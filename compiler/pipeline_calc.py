@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tilewright.compiler.events import Condition, Kernel, Process
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
+from tilewright.compiler.microarchitecture import SUM_LATENCY
 from tilewright.compiler.pipeline_shared import Fields, Shared
 
 __all__ = ["CalcModel"]
 
-CALC_DRAIN = 2 + ACCUMULATE_LATENCY
+CALC_DRAIN = 3 + SUM_LATENCY
 """From an instruction's last pixel to its token, besides the banks and the array."""
 
 
@@ -60,12 +60,12 @@ class CalcModel:
                 time = max(time, slot.ready)
                 yield time
                 slot.take(time)
-                time += max(pixels, ACCUMULATE_LATENCY)
+                time += max(pixels, target.accumulate_latency)
             finish = time - 1
             if target.unit_queue == 1:  # it stays at the head until it has finished
                 yield finish + 1
                 self._slot.end()
-            worked = tiles * max(pixels, ACCUMULATE_LATENCY)
+            worked = tiles * max(pixels, target.accumulate_latency)
             self._run.record("calc", f, begin, time, time - begin - worked)
             self._run.count("calc", f["region"], tiles * pixels)
             for unit in ("load", "store"):

@@ -342,7 +342,7 @@ class Target:
     @property
     def control_lead(self) -> int:
         """Cycles that an accumulator's address and marks come ahead of its column's sum."""
-        return 1 + self.short_stages
+        return 1 + 2 * self.short_stages
 
     @property
     def pooling_latency(self) -> int:
@@ -411,9 +411,14 @@ class Target:
         return 7 if self.leaky else 4
 
     @property
+    def accumulate_latency(self) -> int:
+        """Cycles before an accumulator may be added to again; short stages have one more to read it."""
+        return ACCUMULATE_LATENCY + self.short_stages
+
+    @property
     def min_tile_period(self) -> int:
         """Least cycles between two weight tiles: loading R rows, or the accumulator's latency."""
-        return max(self.rows, ACCUMULATE_LATENCY)
+        return max(self.rows, self.accumulate_latency)
 
     @property
     def readers(self) -> dict[str, tuple[int, int]]:

@@ -59,7 +59,9 @@ class AccumulatorColumn(wiring.Component):
         m = Module()
         target = self._target
         stages = [self.control_in]
-        for name in ("address",) * target.short_stages + ("read", "add", "write"):
+        short = target.short_stages
+        names = ("address", "read", "held", "add", "write") if short else ("read", "add", "write")
+        for name in names:
             later = Signal(sum_layout(target), name=f"control_{name}", reset_less=True)
             valid = Signal(name=f"valid_{name}")
             m.d.sync += [later.eq(stages[-1]), valid.eq(stages[-1].valid)]
@@ -67,10 +69,11 @@ class AccumulatorColumn(wiring.Component):
             m.d.comb += [stage.eq(later), stage.valid.eq(valid)]
             stages.append(stage)
         m.d.comb += self.control_out.eq(stages[1])
-        read, add, write = stages[-3:]
+        summed = stages[target.control_lead]  # its sum stands at `psum`
+        found, write = stages[-3 if short else -2], stages[-1]  # what it is added to is `held`
 
         shifted = Signal(signed(target.acc_bits), reset_less=True)
-        with m.If(read.shift):
+        with m.If(summed.shift):
             m.d.sync += shifted.eq(self.psum << target.sum_shift)
         with m.Else():
             m.d.sync += shifted.eq(self.psum)
@@ -90,8 +93,12 @@ class AccumulatorColumn(wiring.Component):
             ]
             m.d.sync += value.eq(read_port.data)
             held.append(value)
-        previous = Mux(add.half, held[1], held[0])
-        m.d.sync += total.eq(Mux(add.first, 0, previous) + shifted)
+        previous: Value = Mux(found.first, 0, Mux(found.half, held[1], held[0]))
+        if short:
+            addend = Signal(signed(target.acc_bits), reset_less=True)
+            m.d.sync += addend.eq(previous)
+            previous = addend
+        m.d.sync += total.eq(previous + shifted)
         drained = Mux(self.drain_half, held[1], held[0])
         if target.bursts:  # small parts do without, see Target.drain_latency
             later = Signal(signed(target.acc_bits), name="drained_later", reset_less=True)

@@ -48,7 +48,7 @@ class Accumulators(wiring.Component):
     """C accumulator columns of two halves each.
 
     Accumulating takes one pixel a cycle without handshake; column c does everything c cycles after
-    column 0. The same address may come again after ACCUMULATE_LATENCY cycles. Reading out never
+    column 0. The same address may come again after Target.accumulate_latency cycles. Reading out never
     stops: one word of C accumulators for each request, Target.drain_latency cycles later. Its column
     group g holds what group ``(g + distance) mod bank_groups`` has read. The dependency tokens keep
     the two on different halves.

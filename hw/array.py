@@ -37,7 +37,7 @@ class SystolicArray(wiring.Component):
         One row of a weight tile.
     scales : ``In(1)``
         Only if the target is scaled. With the last row's activation: the sums of these activations
-        are the columns' scales, for all activations that follow after at least ACCUMULATE_LATENCY
+        are the columns' scales, for all activations that follow after at least Target.accumulate_latency
         cycles, see :class:`ColumnScale`.
     psums : ``Out(ArrayLayout(signed(psum_bits), C))``
         Bottom edge.

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.isa import FIELDS, Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
+from tilewright.compiler.microarchitecture import SUM_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import sum_layout
 from tilewright.hw.array import array_latency
@@ -29,7 +29,7 @@ _INSTRUCTION = instruction_layout(Opcode.CALC)
 class CalcUnit(wiring.Component):
     """Issues one pixel a cycle, without a bubble between tiles or instructions.
 
-    A tile takes max(pixels, ACCUMULATE_LATENCY) cycles if its weights are there. The tokens of the
+    A tile takes max(pixels, Target.accumulate_latency) cycles if its weights are there. The tokens of the
     next instruction are taken while the present one runs, if the unit has a queue. Tokens given at the end of an
     instruction follow its last pixel through the array, so that whoever gets one finds the
     accumulators written and the banks no longer read.
@@ -206,8 +206,8 @@ class CalcUnit(wiring.Component):
             valid, gives = valid_then, gives_then
         delayed = self._later(m, now.as_value(), stages)
         m.d.comb += [self.control.eq(delayed), self.control.valid.eq(valid)]
-        # The last cell's columns write cells_per_row - 2 + ACCUMULATE_LATENCY cycles after their sum.
-        for stage in range(target.cells_per_row + ACCUMULATE_LATENCY + target.control_lead - 1):
+        # The last cell's columns get their sums cells_per_row - 1 cycles after the first one's.
+        for stage in range(target.control_lead + target.cells_per_row + SUM_LATENCY):
             gives_then = Signal(2, name=f"gives_{stage}")
             m.d.sync += gives_then.eq(gives)
             gives = gives_then

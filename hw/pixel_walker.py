@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.pixel_counter import PixelCounter
@@ -21,7 +20,7 @@ _INSTRUCTION = instruction_layout(Opcode.CALC)
 class PixelWalker(wiring.Component):
     """Walks the pixels of one weight tile, row by row, one a cycle.
 
-    A tile takes at least ACCUMULATE_LATENCY cycles; a tile of fewer pixels ends with idle ones.
+    A tile takes at least Target.accumulate_latency cycles; a tile of fewer pixels ends with idle ones.
     What counts the pixels is small; the addresses follow a cycle later, at its registers' pace.
 
     Members
@@ -77,7 +76,7 @@ class PixelWalker(wiring.Component):
         m.submodules.cols = cols = PixelCounter(bits)
         m.submodules.rows = rows = PixelCounter(bits)
         exhausted = Signal()  # all pixels are issued, the tile's least time is not over
-        elapsed = Signal(ACCUMULATE_LATENCY - 2)  # a bit for each cycle
+        elapsed = Signal(self._target.accumulate_latency - 2)  # a bit for each cycle
         m.d.comb += [
             self.issue.eq(self.active & ~exhausted & (~self.first | self.ready)),
             Cat(cols.single, cols.double, rows.single, rows.double).eq(self.short),

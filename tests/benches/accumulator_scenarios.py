@@ -9,7 +9,6 @@ from typing import Any
 from array_scenarios import edge_or_random, small_target
 from streams import Collector, Drive, Scenario, Source
 
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 
@@ -44,7 +43,7 @@ def random_passes(random: Random, target: Target, count: int) -> list[Pass]:
         items: list[tuple[int, bool, bool, list[int]]] = []
         for tile in range(random.randint(1, 3)):
             shift = random.random() < 0.5
-            for n in range(max(pixels, ACCUMULATE_LATENCY)):
+            for n in range(max(pixels, target.accumulate_latency)):
                 if n < pixels:
                     sums = [edge_or_random(random, target.psum_bits) for _ in range(target.cols)]
                     items.append((base + n, tile == 0, shift, sums))
@@ -87,7 +86,7 @@ def accumulators(seed: int) -> Scenario:
                     for a, b in zip(kept, sums, strict=True)
                 ]
             at += 1 if random.random() < 0.8 or address < 0 else 2
-        at += target.cols + ACCUMULATE_LATENCY + target.control_lead - 1
+        at += target.cols + target.accumulate_latency + target.control_lead - 1
         written = sorted({address for address, *_ in item.items if address >= 0})
         reads = [
             [random.choice(written) for _ in range(groups)] for _ in range(random.randint(1, 20))

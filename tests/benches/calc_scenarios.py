@@ -12,7 +12,7 @@ from feed_scenarios import instruction
 from streams import Agent, Drive, Scenario, Source, Watch
 
 from tilewright.compiler.isa import Opcode
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
+from tilewright.compiler.microarchitecture import SUM_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.hw.array import array_latency
 from tilewright.hw.calc import CalcUnit
@@ -232,14 +232,13 @@ def calc_bench(
         random=random,
     )
     total = sum(len(list(pixels_of(job))) for job in jobs)
-    tail = (
-        1 + target.bank_latency + array_latency(target) + target.cols + 2 * ACCUMULATE_LATENCY + 4
-    )
+    array = array_latency(target) + target.cols
+    tail = 1 + target.bank_latency + array + 2 * target.accumulate_latency + 4
     return bench, Scenario(
         dut=dut,
         agents=[bench, source, weights],
         done=lambda: len(bench.issued) >= total,
-        linger=tail + ACCUMULATE_LATENCY,
+        linger=tail + target.accumulate_latency,
         limit=200 * total + 3000,
     )
 
@@ -299,8 +298,8 @@ def check_calc(target: Target, jobs: list[dict[str, int]], bench: CalcBench) -> 
         for unit, cycles in last.items():
             if job[f"signal_{unit}"]:
                 cycles.append(bench.control[position - 1][0])
-    written = target.cols - 2 + target.control_lead + ACCUMULATE_LATENCY
+    written = target.cols - 1 + target.control_lead + SUM_LATENCY
     for unit, cycles in last.items():
         assert len(bench.given[unit]) == len(cycles)
         for given, end in zip(bench.given[unit], cycles, strict=True):
-            assert end + written <= given <= end + written + ACCUMULATE_LATENCY
+            assert end + written <= given <= end + written + target.accumulate_latency

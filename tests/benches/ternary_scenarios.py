@@ -9,7 +9,6 @@ import numpy as np
 from array_scenarios import edge_or_random
 from streams import Drive, Scenario, Watch
 
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY
 from tilewright.compiler.target import Target
 from tilewright.compiler.ternary import ternary_codes
 from tilewright.hw.array import SystolicArray, array_latency
@@ -78,7 +77,7 @@ def ternary_array(seed: int) -> Scenario:
             bits = [1 << r if r < target.weight_bits else 0 for r in range(rows)]
             at = add_tile(brought, [bits], at)
             takes.add(at + rows - 1)
-            stop = at + ACCUMULATE_LATENCY
+            stop = at + target.accumulate_latency
         values = [
             [edge_or_random(random, target.act_bits) for _ in range(rows)]
             for _ in range(random.randint(1, rows + 3))

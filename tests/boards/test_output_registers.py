@@ -164,7 +164,7 @@ def test_they_stay_where_the_block_could_not_do_what_they_do(change):
 
 
 ROUTED = Target(
-    rows=2,
+    rows=4,
     cols=2,
     act_depth=512,
     acc_depth=64,
