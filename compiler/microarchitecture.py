@@ -8,6 +8,7 @@ __all__ = [
     "HALF_LATENCY",
     "HEAD_CYCLES",
     "INNER_QUEUE",
+    "NEIGHBOURHOODS",
     "QUEUE_LATENCY",
     "READS_UNDER_WAY",
     "SUM_LATENCY",
@@ -37,5 +38,7 @@ DECODER_ROWS = 16
 """Rows that each lane of the decoder holds ready."""
 ACCUMULATE_LATENCY = 4
 """Cycles before an accumulator may be added to again, with short stages one more."""
+NEIGHBOURHOODS = 4
+"""Most groups of columns, from one to the next of which pass what all share, with short stages."""
 SUM_LATENCY = 3
 """Cycles from a column's sum to its being part of an accumulator."""

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from tilewright.compiler.activations import MAX_FUNCTIONS, describe, function_latency
 from tilewright.compiler.isa import INSTRUCTION_BYTES, PARAM_BYTES
-from tilewright.compiler.microarchitecture import ACCUMULATE_LATENCY, BANK_LATENCY, UNIT_QUEUE
+from tilewright.compiler.microarchitecture import (
+    ACCUMULATE_LATENCY,
+    BANK_LATENCY,
+    NEIGHBOURHOODS,
+    UNIT_QUEUE,
+)
 from tilewright.errors import TilewrightError
 
 __all__ = ["Target"]
@@ -338,6 +343,11 @@ class Target:
         the controller hears a cycle late of what the units and the host do.
         """
         return self.edge_registers > 1
+
+    @property
+    def neighbours(self) -> int:
+        """Columns that get what an instruction says for all from the same registers, if stages are short."""
+        return -(-self.cols // NEIGHBOURHOODS)
 
     @property
     def control_lead(self) -> int:

@@ -60,7 +60,8 @@ class Accumulators(wiring.Component):
     psums : ``In(ArrayLayout(signed(psum_bits), C))``
         From the array.
     drain_half : ``In(1)``
-        Half that requests read; constant while requests are under way.
+        Half that requests read; constant while requests are under way, with short stages from
+        NEIGHBOURHOODS cycles before, in which it passes from columns to the next.
     request : ``In(flow of drain_layout(target))``
         Reads.
     drained : ``Out(flow of {accs, first, last, tag})``
@@ -94,13 +95,16 @@ class Accumulators(wiring.Component):
             distance = _later(m, distance, f"distance_{stage}")
         m.d.comb += Cat(drained.p.first, drained.p.last, drained.p.tag).eq(marks)
         control = self.control
+        drain_half: Value = self.drain_half
         columns = []
         for c in range(target.cols):
+            if target.short_stages and c % target.neighbours == 0:
+                drain_half = _later(m, drain_half, f"drain_half_{c}")
             m.submodules[f"column_{c}"] = column = AccumulatorColumn(target)
             m.d.comb += [
                 column.control_in.eq(control),
                 column.psum.eq(self.psums[c]),
-                column.drain_half.eq(self.drain_half),
+                column.drain_half.eq(drain_half),
                 column.drain_active.eq(request.valid),
                 column.drain_address.eq(request.p.addresses[c * target.bank_groups // target.cols]),
             ]

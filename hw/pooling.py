@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, signed
+from amaranth import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,7 +32,8 @@ class Pooling(wiring.Component):
     i : ``In(stream {accs: ArrayLayout(signed(acc_bits), C), first: 1, last: 1, tag: tag_width})``
         `first` and `last` mark a window's ends; a window of one pixel has both.
     is_sum : ``In(1)``
-        Sum instead of maximum; constant within a window.
+        Sum instead of maximum; constant within a window, with short stages from NEIGHBOURHOODS cycles
+        before, in which it passes from columns to the next.
     o : ``Out(stream {accs: ArrayLayout(signed(acc_bits), C), tag: tag_width})``
     """
 
@@ -43,6 +44,7 @@ class Pooling(wiring.Component):
     def __init__(self, target: Target, *, tag_width: int = 0) -> None:
         self._acc_bits = target.acc_bits
         self._short = target.short_stages
+        self._neighbours = target.neighbours
         accs = data.ArrayLayout(signed(target.acc_bits), target.cols)
         super().__init__(
             {
@@ -86,31 +88,32 @@ class Pooling(wiring.Component):
         """
         acc = signed(self._acc_bits)
         tag = Signal.like(self.i.p.tag, reset_less=True)
-        stages, valids, sums = [self.i.p], [self.i.valid], [self.is_sum]
+        stages, valids = [self.i.p], [self.i.valid]
         for name in ("entered", "compared"):
             later = Signal.like(self.i.p, name=name, reset_less=True)
-            valid, is_sum = Signal(name=f"{name}_valid"), Signal(name=f"{name}_sum")
-            m.d.sync += [later.eq(stages[-1]), valid.eq(valids[-1]), is_sum.eq(sums[-1])]
+            valid = Signal(name=f"{name}_valid")
+            m.d.sync += [later.eq(stages[-1]), valid.eq(valids[-1])]
             stages.append(later)
             valids.append(valid)
-            sums.append(is_sum)
         _, entered, compared = stages
-        always = Signal()
-        m.d.sync += [
-            always.eq(valids[1] & (entered.first | sums[1])),
-            self.o.valid.eq(valids[2] & compared.last),
-            tag.eq(compared.tag),
-        ]
+        m.d.sync += [self.o.valid.eq(valids[2] & compared.last), tag.eq(compared.tag)]
         m.d.comb += self.o.p.tag.eq(tag)
+        is_sum, always, adds = self.is_sum, Signal(), Signal()
         for c, (value, upcoming) in enumerate(zip(compared.accs, entered.accs, strict=True)):
+            if c % self._neighbours == 0:
+                is_sum = _later(m, f"is_sum{c}", is_sum)
+                always = _later(m, f"always{c}", valids[1] & (entered.first | is_sum))
+                adds = _later(m, f"adds{c}", is_sum & ~entered.first)
             running = Signal(acc, name=f"running{c}", reset_less=True)
             step = Signal(acc, name=f"step{c}")
             # Whether the value is taken if the one before is, and if that is not.
-            after, past = Signal(name=f"after{c}"), Signal(name=f"past{c}")
-            takes_it, taken = Signal(name=f"takes{c}"), Signal(name=f"taken{c}")
+            after, past, taken = (
+                Signal(name=f"{name}{c}", reset_less=True) for name in ("after", "past", "taken")
+            )
+            takes_it = Signal(name=f"takes{c}")
             for decision, before in ((after, value), (past, running)):
                 m.d.sync += decision.eq((before - upcoming)[-1])
-            inputs = {"running": running, "value": value, "is_sum": sums[2]}
+            inputs = {"running": running, "value": value, "is_sum": adds}
             m.d.comb += [
                 self.o.p.accs[c].eq(running),
                 step.eq(combinational(m, gives, inputs)),
@@ -118,4 +121,11 @@ class Pooling(wiring.Component):
             ]
             m.d.sync += taken.eq(takes_it)
             with m.If(takes_it):
-                m.d.sync += running.eq(Mux(compared.first, value, step))
+                m.d.sync += running.eq(step)
+
+
+def _later(m: Module, name: str, value: Value) -> Signal:
+    """A bit, one cycle later."""
+    later = Signal(name=name, reset_less=True)
+    m.d.sync += later.eq(value)
+    return later

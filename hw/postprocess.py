@@ -25,9 +25,6 @@ stages: 63, 92 and 182 MHz. The last is for 130, as inputs that are held cross t
 FUNCTION_PERIOD_NS = 10.0
 """... with registered activations, whatever the edges have: 100 MHz."""
 
-NEIGHBOURS = 4
-"""Lanes that get what all share from the same registers, with short stages."""
-
 _LEAKY_INPUTS = {"leaky": 1, "slope_multiplier": 8, "slope_shift": 5}
 
 
@@ -104,8 +101,8 @@ class PostProcess(wiring.Component):
     """Bias, requantize, activation, clip: one pixel of C lanes a cycle, after `latency` cycles.
 
     Nothing stops it. Everything but the flows must be constant from the first pixel's entry until the
-    last one's result; with short stages, where what all lanes share passes from four to the next four,
-    from a cycle for each four of them before.
+    last one's result; with short stages, where what all lanes share passes from one of
+    NEIGHBOURHOODS to the next, from as many cycles before.
 
     Parameters
     ----------
@@ -141,6 +138,7 @@ class PostProcess(wiring.Component):
         )
         self._tag_width = tag_width
         self._short = target.short_stages
+        self._neighbours = target.neighbours
         self.latency = target.postprocess_latency
         assert self._plan.latency <= self.latency, "post-processing is longer than the target says"
         self._shared = {"lo": signed(target.act_bits), "hi": signed(target.act_bits)}
@@ -173,7 +171,7 @@ class PostProcess(wiring.Component):
 
         shared = {name: getattr(self, name) for name in self._shared}
         for c, record in enumerate(self.records):
-            if self._short and c % NEIGHBOURS == 0:
+            if self._short and c % self._neighbours == 0:
                 shared = {name: _later(m, f"{name}_{c}", value) for name, value in shared.items()}
             lane = PipelineCore(self._plan)
             m.submodules[f"lane{c}"] = lane

@@ -9,6 +9,7 @@ from typing import Any
 from array_scenarios import edge_or_random, small_target
 from streams import Collector, Drive, Scenario, Source
 
+from tilewright.compiler.microarchitecture import NEIGHBOURHOODS
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulators import Accumulators
 
@@ -113,6 +114,7 @@ def accumulators(seed: int) -> Scenario:
         for r, accs in zip(requests, values, strict=True)
     ]
     waiting = list(drains)
+    upcoming: list[tuple[int, dict[str, Any]]] = []
     idle = {"valid": 0, "address": 0, "half": 0, "first": 0, "shift": 0}
     given = [0]
 
@@ -128,8 +130,10 @@ def accumulators(seed: int) -> Scenario:
         if waiting and cycle >= waiting[0][0] and len(sink.got) == given[0]:
             _, half, requests, _ = waiting.pop(0)
             ctx.set(dut.drain_half, half)
-            source.items += requests
+            upcoming.extend((cycle + NEIGHBOURHOODS, request) for request in requests)
             given[0] += len(requests)
+        while upcoming and cycle >= upcoming[0][0]:
+            source.items.append(upcoming.pop(0)[1])
 
     def check() -> None:
         assert sink.got == wanted

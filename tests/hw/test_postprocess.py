@@ -14,6 +14,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilewright.compiler.microarchitecture import NEIGHBOURHOODS
 from tilewright.compiler.target import Target
 from tilewright.hw.hls import lower
 from tilewright.hw.pooling import Pooling
@@ -29,6 +30,8 @@ def run(dut, phases, random, *, gaps=True):
         for configuration, beats, count in phases:
             for name, value in configuration.items():
                 ctx.set(getattr(dut, name), value)
+            for _ in range(NEIGHBOURHOODS):  # until it has passed to all columns
+                await ctx.tick()
             todo, holding = list(beats), False
             got: list[Any] = []
             cycles = 0
@@ -89,7 +92,13 @@ def test_lanes_equal_the_reference(seed, act_bits, acc_bits, leaky):
     random = Random(seed)
     weight_bits = min(8, 22 - act_bits)
     target = Target(
-        rows=4, cols=3, act_bits=act_bits, weight_bits=weight_bits, acc_bits=acc_bits, leaky=leaky
+        rows=4,
+        cols=3,
+        act_bits=act_bits,
+        weight_bits=weight_bits,
+        acc_bits=acc_bits,
+        leaky=leaky,
+        edge_registers=random.choice((0, 2)),
     )
     top = (1 << (act_bits - 1)) - 1
     phases, expected = [], []
