@@ -8,7 +8,9 @@ saves. Then layers take back what the budget leaves over.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tilewright.errors import TilewrightError
 
@@ -47,9 +49,12 @@ class Budget:
 
     @property
     def limit(self) -> float | None:
-        """The most that the weights may cost; None if it is the loss that is limited."""
+        """The most that the weights may cost; None if it is the loss that is limited.
+
+        A little more than the number given: sums of costs are rounded in floating point.
+        """
         costs = (self.average_bits, self.weight_bytes, self.cost)
-        return next((value for value in costs if value is not None), None)
+        return next((value * (1.0 + 1e-9) for value in costs if value is not None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +74,33 @@ class Prices:
     sensitivity: Table
     costs: Table
 
-    def within(self, widths: Sequence[int]) -> Prices:
-        """The same with a choice of these widths only."""
-        few = {name: {b: own[b] for b in widths} for name, own in self.sensitivity.items()}
-        return Prices(self.lost, few, self.costs)
+    def even(self, strength: float) -> Prices:
+        """Losses drawn towards those of layers that all lose alike, a quarter for each bit.
+
+        `strength` 0 leaves them, 1 makes layers all alike.
+        """
+        sums = [sum(own.values()) for own in self.sensitivity.values()]
+        alike = float(np.exp(np.mean(np.log(np.maximum(sums, 1e-30)))))
+        drawn = {}
+        for name, own in self.sensitivity.items():
+            shares = _quarters(own)
+            drawn[name] = {
+                b: loss ** (1.0 - strength) * (alike * shares[b]) ** strength
+                for b, loss in own.items()
+            }
+        return replace(self, sensitivity=drawn)
+
+    def alike(self) -> Prices:
+        """Losses in proportion to what each layer costs, a quarter for each bit."""
+        sizes = {name: max(own.values()) for name, own in self.costs.items()}
+        shares = {name: _quarters(own) for name, own in self.sensitivity.items()}
+        drawn = {n: {b: sizes[n] * x for b, x in own.items()} for n, own in shares.items()}
+        return replace(self, sensitivity=drawn)
+
+    def weighted(self, weights: Mapping[str, float]) -> Prices:
+        """Losses of each layer times its weight."""
+        own = {n: {b: weights[n] * x for b, x in s.items()} for n, s in self.sensitivity.items()}
+        return replace(self, sensitivity=own)
 
     def point(self, bits: Mapping[str, int]) -> Point:
         """What `bits` cost and lose together."""
@@ -81,6 +109,14 @@ class Prices:
             cost=sum(self.costs[name][b] for name, b in bits.items()),
             loss=self.lost + sum(self.sensitivity[name][b] for name, b in bits.items()),
         )
+
+
+def _quarters(own: Mapping[int, float]) -> dict[int, float]:
+    """A loss that falls to a quarter with each bit, 0 at the widest; they add up to 1."""
+    widest = 4.0 ** -max(own)
+    losses = {b: 4.0**-b - widest for b in own}
+    total = sum(losses.values()) or 1.0
+    return {b: loss / total for b, loss in losses.items()}
 
 
 def descend(prices: Prices, widths: Sequence[int]) -> tuple[Point, ...]:

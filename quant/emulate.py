@@ -27,6 +27,7 @@ from tilewright.quant.numerics import LEAKY_BITS
 
 __all__ = [
     "Constants",
+    "convolve",
     "emulate_layer",
     "exact_in_float32",
     "layer_constants",
@@ -98,7 +99,7 @@ def emulate_layer(
     ir = layer.layer
     if ir.conv is not None:
         weight, bias = layer_constants(layer, xs[0].dtype) if constants is None else constants
-        value = _convolve(xs[0], weight, bias, ir.conv)
+        value = convolve(xs[0], weight, bias, ir.conv)
         value = value + xs[1] if ir.residual is not None else value
         value = value if ir.max_pool is None else _maximum(value, ir.max_pool)
     elif ir.op is Op.AVG_POOL:
@@ -132,9 +133,10 @@ def _apply(function: Function, value: torch.Tensor) -> torch.Tensor:
     return smooth + (stored - smooth).detach()
 
 
-def _convolve(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, conv: Conv
+def convolve(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: Conv
 ) -> torch.Tensor:
+    """Weighted sums of `x` [N, C, H, W], with the geometry of `conv`."""
     top, bottom, left, right = conv.pads
     if (top, left) != (bottom, right):
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0

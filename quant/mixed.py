@@ -1,17 +1,18 @@
 """Mixed precision: bits of each layer's weights under a budget.
 
-Each layer's *sensitivity* at a width is the squared difference that rounding its weights to that
-width alone makes at the network's outputs, relative to the outputs' energy, on calibration images.
-Differences of independent roundings add up, to what the widest weights lose; `budget` says how bits are
-chosen by them. As that is only nearly so, and knows nothing of learned rounding, what is chosen is
-quantized and measured on calibration images held out, beside the same bits in all layers and a mix that
-keeps close to those: the best is taken.
+Each layer's *sensitivity* at a width is what rounding its weights to that width alone, its bias
+corrected, adds to the squared error of the network's outputs, relative to their energy, on calibration
+images. (Not the difference that it makes there: of that a part, the same for every layer and width, is
+later maps' rounding that merely falls out otherwise.) Errors of independent roundings add up, to what the
+widest weights lose; `budget` says how bits are chosen by them. As that is only nearly so, and knows nothing of
+learned rounding, `plans` searches from there by what the network loses on calibration images held out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,20 @@ import torch
 from tilewright.errors import TilewrightError
 from tilewright.graph.execute import run_float
 from tilewright.graph.ir import Graph
-from tilewright.quant.budget import Budget, Point, Prices, Table, choose, descend, uniform
+from tilewright.quant.budget import Budget, Point, Prices, Table, choose, descend
 from tilewright.quant.candidates import initial_frac
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.data import normalize
-from tilewright.quant.emulate import emulate_layer, layer_constants, run_emulated
+from tilewright.quant.emulate import (
+    Constants,
+    convolve,
+    emulate_layer,
+    layer_constants,
+    run_emulated,
+)
 from tilewright.quant.fixed import FixedGraph, FixedLayer
 from tilewright.quant.formats import MAX_BITS, MIN_BITS, QFormat
+from tilewright.quant.plans import Progress, search
 from tilewright.quant.quantize import quantize
 from tilewright.quant.weights import channel_fracs
 
@@ -34,11 +42,12 @@ __all__ = ["Budget", "Plan", "Point", "Table", "plan_bits"]
 
 _IMAGES = 32
 _CANDIDATES = (2, 3, 4, 5, 6, 7, 8)
+_GROUPS = 4
+"""Of layers in the order of the network, beside that of the depthwise ones."""
 _HELD = 4
 """One of so many images is held out to compare plans on."""
 
 Images = Mapping[str, npt.NDArray[np.generic]]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,7 @@ def plan_bits(
     config: QuantConfig | None = None,
     *,
     candidates: Sequence[int] = _CANDIDATES,
+    refine: bool = True,
     progress: Progress | None = None,
 ) -> Plan:
     """Choose the bits of each layer's weights under `budget`.
@@ -78,6 +88,7 @@ def plan_bits(
     budget : what may be spent, or lost
     config : everything else; its weight bits are replaced
     candidates : widths to choose from, 2..16
+    refine : whether groups of layers are tried with more and fewer bits, see `plans`
     progress : called as progress(layers done, layers in all, text)
 
     Raises
@@ -103,16 +114,13 @@ def plan_bits(
     lost, sensitivity = _sensitivities(fixed, few, base, widths, progress)
     prices = Prices(lost, sensitivity, _costs(fixed, budget, widths))
     front = descend(prices, widths)
-    plans = {"mixed": choose(front, budget, prices, graph.name)}
-    same = uniform(budget, prices, widths)
-    if same is not None:
-        bits = next(iter(same.bits.values()))
-        close = [w for w in widths if abs(w - bits) <= 1]
-        narrow = prices.within(close)
-        near = choose(descend(narrow, close), budget, narrow, graph.name)
-        plans |= {"mixed, close to uniform": near, f"uniform, {bits} bits": same}
-    measured = _measured(graph, calibration, base, plans, progress)
-    chosen = plans[min(measured, key=measured.__getitem__)] if measured else plans["mixed"]
+    chosen = choose(front, budget, prices, graph.name)
+    measured: dict[str, float] = {}
+    seen, held = _divided(calibration)
+    if budget.limit is not None and held is not None:
+        measure = partial(_measured, graph, seen, held, base)
+        groups = _groups(fixed, prices.costs) if refine else {}
+        chosen, measured = search(prices, budget, widths, groups, measure, progress)
     return Plan(
         config=replace(base, layer_weight_bits=dict(chosen.bits)),
         chosen=chosen,
@@ -122,33 +130,39 @@ def plan_bits(
     )
 
 
-def _measured(
-    graph: Graph,
-    calibration: Images,
-    base: QuantConfig,
-    plans: Mapping[str, Point],
-    progress: Progress | None,
-) -> dict[str, float]:
-    """Loss of each plan on images held out; nothing where there is no choice, or too few images."""
-    if len({tuple(sorted(p.bits.items())) for p in plans.values()}) < 2:
-        return {}
+def _groups(fixed: FixedGraph, costs: Table) -> dict[str, set[str]]:
+    """Groups of layers, by name: depthwise ones, and the others in order, of about the same cost each."""
+    layers = _weighted(fixed)
+    depthwise = {x.name for x in layers if x.layer.kind == "depthwise"}
+    rest = {x.name: max(costs[x.name].values()) for x in layers if x.name not in depthwise}
+    total, before = sum(rest.values()) or 1.0, 0.0
+    parts: dict[int, list[str]] = {}
+    for name, cost in rest.items():
+        parts.setdefault(int((before + cost / 2.0) / total * _GROUPS), []).append(name)
+        before += cost
+    found = {f"{x[0]}..{x[-1]}" if len(x) > 1 else x[0]: set(x) for x in parts.values()}
+    return found | ({"depthwise layers": depthwise} if depthwise else {})
+
+
+def _divided(calibration: Images) -> tuple[Images, Images | None]:
+    """Images to quantize on and others to compare plans on, None where there are too few."""
     count = len(next(iter(calibration.values())))
     held = np.arange(count) % _HELD == _HELD - 1
     if not held.any():
-        return {}
+        return calibration, None
     seen = {name: values[~held] for name, values in calibration.items()}
-    test = {name: values[held] for name, values in calibration.items()}
-    result = {}
-    for done, (name, point) in enumerate(plans.items(), 1):
-        config = replace(base, layer_weight_bits=dict(point.bits))
-        fixed = quantize(graph, seen, config).fixed
-        inputs, exact, energy = _exact(fixed, test)
-        with torch.inference_mode():
-            values = run_emulated(fixed, inputs)
-        result[name] = _loss(values, exact, energy)
-        if progress is not None:
-            progress(done, len(plans), f"loss of {name} on images held out: {result[name]:.3g}")
-    return result
+    return seen, {name: values[held] for name, values in calibration.items()}
+
+
+def _measured(
+    graph: Graph, seen: Images, held: Images, base: QuantConfig, bits: Mapping[str, int]
+) -> float:
+    """Loss on images held out of the network quantized with these bits on the others."""
+    fixed = quantize(graph, seen, replace(base, layer_weight_bits=dict(bits))).fixed
+    inputs, exact, energy = _exact(fixed, held)
+    with torch.inference_mode():
+        values = run_emulated(fixed, inputs)
+    return _loss(values, exact, energy)
 
 
 def _weighted(fixed: FixedGraph) -> list[FixedLayer]:
@@ -170,10 +184,11 @@ def _sensitivities(
         values = run_emulated(fixed, inputs)
         lost = _loss(values, exact, energy)
         for done, layer in enumerate(layers, 1):
-            result[layer.name] = {widths[-1]: 0.0}
-            for bits in widths[:-1]:
-                changed = _run_from(fixed, values, layer, _coarser(layer, bits, config))
-                result[layer.name][bits] = _loss(changed, values, energy)
+            result[layer.name] = own = {widths[-1]: 0.0}
+            for bits in reversed(widths[:-1]):
+                constants = _coarser(layer, bits, config, values[layer.layer.inputs[0]])
+                changed = _run_from(fixed, values, layer, constants)
+                own[bits] = max(_loss(changed, exact, energy) - lost, *own.values())
             if progress is not None:
                 progress(done, len(layers), f"sensitivity of {layer.name}")
     return lost, result
@@ -201,30 +216,40 @@ def _loss(
     return sum(parts) / len(energy)
 
 
-def _coarser(layer: FixedLayer, bits: int, config: QuantConfig) -> torch.Tensor:
-    """Weights of `layer` rounded to `bits` bits, as real numbers."""
-    assert layer.layer.conv is not None
-    weight = layer.layer.conv.weight
-    common = initial_frac(float(weight.min()), float(weight.max()), bits)
-    fracs = np.array(channel_fracs(weight, bits, config, common)).reshape(-1, 1, 1, 1)
-    integers = QFormat(bits, 0).quantize(np.ldexp(weight.astype(np.float64), fracs))
-    return torch.from_numpy(np.ldexp(integers.astype(np.float64), -fracs)).float()
+def _coarser(layer: FixedLayer, bits: int, config: QuantConfig, x: torch.Tensor) -> Constants:
+    """Real weights and bias of `layer` with its weights rounded to `bits` bits.
+
+    The bias makes up for the mean of what rounding changes on its inputs `x`, if `config` wants that.
+    """
+    conv = layer.layer.conv
+    assert conv is not None
+    common = initial_frac(float(conv.weight.min()), float(conv.weight.max()), bits)
+    fracs = np.array(channel_fracs(conv.weight, bits, config, common)).reshape(-1, 1, 1, 1)
+    integers = QFormat(bits, 0).quantize(np.ldexp(conv.weight.astype(np.float64), fracs))
+    weight = torch.from_numpy(np.ldexp(integers.astype(np.float64), -fracs)).float()
+    now, bias = layer_constants(layer)
+    if config.corrects:
+        bias = bias - convolve(x, weight - now, None, conv).mean(dim=(0, 2, 3))
+    return weight, bias
 
 
 def _run_from(
-    fixed: FixedGraph, values: Mapping[str, torch.Tensor], layer: FixedLayer, weight: torch.Tensor
+    fixed: FixedGraph,
+    values: Mapping[str, torch.Tensor],
+    layer: FixedLayer,
+    constants: Constants,
 ) -> Mapping[str, torch.Tensor]:
-    """All tensors, with other weights in `layer`: only what depends on it is computed."""
+    """All tensors, with other constants in `layer`: only what depends on it is computed."""
     result = dict(values)
     stale: set[str] = set()
     for other in fixed.layers:
         if other is not layer and stale.isdisjoint(other.layer.all_inputs):
             continue
         stale.add(other.name)
-        constants = (weight, layer_constants(layer)[1]) if other is layer else None
         _, height, width = fixed.graph.shapes[other.layer.inputs[0]]
         xs = [result[name] for name in other.layer.all_inputs]
-        result[other.name] = emulate_layer(other, xs, fixed.formats, constants, (height, width))
+        own = constants if other is layer else None
+        result[other.name] = emulate_layer(other, xs, fixed.formats, own, (height, width))
     return result
 
 

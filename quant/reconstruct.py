@@ -23,7 +23,7 @@ from tilewright.quant.fixed import IntArray
 from tilewright.quant.formats import QFormat
 from tilewright.quant.samples import Samples
 
-__all__ = ["Reconstruction", "corrected_bias", "reconstruct"]
+__all__ = ["Reconstruction", "closest", "corrected_bias", "reconstruct"]
 
 _SWEEPS = 3
 _BLOCK = 1 << 25
@@ -100,6 +100,35 @@ def _bias(weight: torch.Tensor, mean: torch.Tensor, goal: torch.Tensor) -> Doubl
     return result
 
 
+def closest(
+    weight: DoubleArray,
+    factor: DoubleArray,
+    form: QFormat,
+    tried: Sequence[IntArray],
+    sweeps: int | None = None,
+) -> tuple[IntArray, IntArray, DoubleArray]:
+    """Integers of least |factor (integers - weight)|² for each row: [O, d], with fracs and errors [O].
+
+    Parameters
+    ----------
+    weight : real weights [O, d]
+    factor : of the second moments [m, d]
+    form : gives the integers' bits
+    tried : fractional lengths to choose each row's from, int64 [O] each
+    sweeps : of coordinate descent; 0 leaves the nearest integers, None does as learned rounding does
+    """
+    target = torch.from_numpy(weight).float()[None]
+    problem = _Problem(
+        factor=torch.from_numpy(factor).float()[None],
+        target=target,
+        damping=torch.zeros(1, 1),
+        mean=torch.zeros(1, weight.shape[1], dtype=torch.float64),
+        goal=torch.zeros(len(weight), dtype=torch.float64),
+        kept=(target != 0).float(),
+    )
+    return _best(problem, form, tried, _SWEEPS if sweeps is None else sweeps)
+
+
 def reconstruct(
     weight: npt.NDArray[np.float32],
     form: QFormat,
@@ -157,13 +186,13 @@ def reconstruct(
 
 
 def _best(
-    problem: _Problem, form: QFormat, tried: Sequence[IntArray]
+    problem: _Problem, form: QFormat, tried: Sequence[IntArray], sweeps: int = _SWEEPS
 ) -> tuple[IntArray, IntArray, DoubleArray]:
     """Integers [O, d] of least error, their fractional lengths [O], and the errors [O]."""
-    integers, error = _descend(problem, form, tried[0])
+    integers, error = _descend(problem, form, tried[0], sweeps)
     fracs = tried[0].copy()
     for other in tried[1:]:
-        found, lower = _descend(problem, form, other)
+        found, lower = _descend(problem, form, other, sweeps)
         better = lower < error
         integers[better], fracs[better], error[better] = found[better], other[better], lower[better]
     return integers, fracs, error

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.graph.ir import ActivationKind, Conv, Graph, Layer
+from tilewright.quant.columns import fit_columns
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.floats import walk_float
-from tilewright.quant.formats import MAX_BITS, MIN_BITS
+from tilewright.quant.formats import MIN_BITS
+from tilewright.quant.samples import draw_windows
 from tilewright.quant.scales import groups, multiply_channels, multiply_tensors
 
 __all__ = ["rescale"]
@@ -43,6 +45,8 @@ scaled: other images reach further, and would be cut off elsewhere than in the g
 _CUT = 4.0
 """Weight of what is cut off against what is rounded: it has the same sign each time, adds up in what is
 computed from it, and is more on images that were not calibrated on."""
+_LOWEST = 0.5
+"""Least factor of a channel that is chosen for the weights that read it; the largest is 1 over it."""
 _OCTAVE = 2.0 ** (np.arange(_STEPS) / _STEPS)
 _AROUND = 2.0 ** (np.arange(-_STEPS // 2, _STEPS // 2) / _STEPS)
 
@@ -79,27 +83,39 @@ def rescale(
         weights have fractional lengths of their own: only then do channels get factors
     """
     maps: dict[str, _Map] = {}
+    by_channel = list(groups(graph)) if config.per_channel else []
+    others = {layer.name for layer in graph.layers}.difference(*by_channel)
+    coarser = [_coarser(graph, group, others, config) for group in by_channel]
+    windows: dict[str, DoubleArray] = {}
     for layer, values in walk_float(graph, data):
+        for reader in (x for x in coarser if x is not None and x.inputs[0] == layer.name):
+            windows[reader.name] = draw_windows(reader, values)
         few = _sample(values)
         signed = not config.unsigned or bool(values.min() < 0.0)
         high = values.max(axis=(0, 2, 3)).astype(np.float64)
         maps[layer.name] = _Map(few, high, config.features(layer.name, layer) - signed)
     notes: dict[str, str] = {}
     limits: dict[str, float] = {}
-    by_channel = list(groups(graph)) if config.per_channel else []
-    others = {layer.name for layer in graph.layers}.difference(*by_channel)
+    multiplied: dict[str, float] = {}
     for group in groups(graph, each_channel=False):
         factor = _fit_maps(graph, group, maps, others, config)
         graph = multiply_tensors(graph, group, factor)
         for name in group:
             maps[name] *= factor
-            limits[name] = _limit(maps[name])
+            limits[name], multiplied[name] = _limit(maps[name]), factor
             if factor != 1.0:
                 notes[name] = f"multiplied by {factor:.3f}"
-    for group in by_channel:
-        if _read_coarser(graph, group, others, config):
-            continue
-        factors = _fit_channels(graph, group, maps, limits, config)
+    for group, read_by in zip(by_channel, coarser, strict=True):
+        if read_by is None:
+            factors = _fit_channels(graph, group, maps, limits, config)
+        else:
+            factors = fit_columns(
+                graph.layer(read_by.name),
+                config.weights(read_by),
+                multiplied[read_by.inputs[0]] * windows[read_by.name],
+                _bounds(graph, group, maps, limits),
+                learned=config.rounding == "learned",
+            )
         graph = multiply_channels(graph, group, factors)
         for name in group if (factors != 1.0).any() else ():
             channels = f"channels by {factors.min():.2f} to {factors.max():.2f}"
@@ -149,17 +165,35 @@ def _fit_maps(
     return float(_OCTAVE[total.argmin()])
 
 
-def _read_coarser(
+def _coarser(
     graph: Graph, group: Collection[str], others: Collection[str], config: QuantConfig
-) -> bool:
-    """Whether weights of a layer in `others` that reads the group have fewer bits than those that make it.
-
-    To them the map's factor was fitted, and factors of channels would undo that.
-    """
+) -> Layer | None:
+    """The layer of `others` that reads the group by dense weights of fewer bits than all that make it."""
     layers = [layer for layer in graph.layers if layer.conv is not None]
-    made = [config.weights(layer) for layer in layers if layer.name in group]
-    read = [config.weights(x) for x in layers if x.name in others and x.inputs[0] in group]
-    return min(read, default=MAX_BITS) < max(made, default=MIN_BITS)
+    made = min((config.weights(x) for x in layers if x.name in group), default=MIN_BITS)
+    for layer in layers:
+        if layer.name in others and layer.inputs[0] in group and config.weights(layer) < made:
+            assert layer.conv is not None
+            if layer.conv.groups == 1:
+                return layer
+    return None
+
+
+def _bounds(
+    graph: Graph, group: Collection[str], maps: Mapping[str, _Map], limits: Mapping[str, float]
+) -> tuple[DoubleArray, DoubleArray]:
+    """Least and largest factor of each channel [C] with which the group's maps stay in their formats.
+
+    1 for channels that come near to the upper limit of a layer.
+    """
+    channels = graph.shapes[next(iter(group))][0]
+    lowest, highest = np.full(channels, _LOWEST), np.full(channels, 1.0 / _LOWEST)
+    for name in group:
+        largest = np.maximum(np.abs(maps[name].values).max(axis=1), 1e-30)
+        highest = np.minimum(highest, np.maximum(limits[name] / largest, 1.0))
+        fixed = ~_allowed(graph.layer(name), maps[name].high, 1.0 / _LOWEST)
+        lowest[fixed] = highest[fixed] = 1.0
+    return lowest, highest
 
 
 def _limit(each: _Map) -> float:
@@ -190,7 +224,7 @@ def _fit_channels(
     for name in group:
         layer, each = graph.layer(name), maps[name]
         total += np.stack([_errors(x, limits[name] / _AROUND, each.bits) for x in each.values])
-        total[~_allowed(layer, each.high)] = np.inf
+        total[~_allowed(layer, each.high[:, None], _AROUND)] = np.inf
         if layer.conv is not None:
             total += _weight_errors(layer.conv, config.weights(layer), _AROUND)
     for reader in graph.layers:
@@ -200,11 +234,13 @@ def _fit_channels(
     return factors
 
 
-def _allowed(layer: Layer, high: DoubleArray) -> npt.NDArray[np.bool_]:
-    """Which of `_AROUND` keep each channel off the layer's upper limit: [C, len(_AROUND)]."""
-    reach = high[:, None] * np.maximum(_AROUND, 1.0) * _HEADROOM
+def _allowed(
+    layer: Layer, high: DoubleArray, factors: DoubleArray | float
+) -> npt.NDArray[np.bool_]:
+    """Which factors keep channels, the largest value of each given, off the layer's upper limit."""
+    reach = high * np.maximum(factors, 1.0) * _HEADROOM
     limit = layer.activation.hi if layer.activation.kind is ActivationKind.CLIP else math.inf
-    allowed: npt.NDArray[np.bool_] = (reach <= limit) | (_AROUND == 1.0)
+    allowed: npt.NDArray[np.bool_] = (reach <= limit) | (np.asarray(factors) == 1.0)
     return allowed
 
 

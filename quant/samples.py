@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from tilewright.graph.ir import Conv, Layer
 
-__all__ = ["Samples", "draw"]
+__all__ = ["Samples", "draw", "draw_windows"]
 
 _VALUES = 1 << 25
 """Values sampled for one layer: 128 MB of float32."""
@@ -79,6 +79,17 @@ def draw(
         wanted.append(goal)
         windows.append(_windows(conv, fixed[0][index].float() * scales[0], where))
     return Samples(torch.cat(windows, dim=1), torch.cat(wanted))
+
+
+def draw_windows(layer: Layer, values: FloatArray) -> npt.NDArray[np.float64]:
+    """What a convolution without groups reads of `values` [N, C, H, W], at the same pixels as `draw`.
+
+    Returns [pixels, inputs · kernel height · kernel width].
+    """
+    alone = replace(layer, residual=None)
+    samples = draw(alone, [[values]], [[torch.from_numpy(values)]], [1.0])
+    windows: npt.NDArray[np.float64] = samples.windows[0].double().numpy()
+    return windows
 
 
 def _windows(conv: Conv, x: torch.Tensor, where: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -201,6 +201,8 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--cycles", type=int, metavar="N", help="... N predicted cycles an image at most")
     add("--loss", type=float, metavar="X",
         help="... at a squared error of the outputs of X of their energy at most")  # fmt: skip
+    add("--no-refine", dest="refine", action="store_false", default=None,
+        help="... without trying what groups of layers gain by other bits, a third of the time")  # fmt: skip
     add("--calibration-images", type=int, metavar="N", help="use the first N (default 64)")
     groups["resume"].add_argument("--resume", action="store_true",
         help="go on with a calibration that was interrupted, from what it left in the output folder")  # fmt: skip

@@ -92,6 +92,7 @@ class QuantSection:
     average_bits, weight_bytes, cycles, loss : a budget under which each layer's weight bits are
         chosen instead: bits of a weight on average, bytes of all weights, cycles an image, or the
         squared error of the outputs relative to their energy; one of them at most
+    refine : try under a budget whether groups of layers gain by more bits or fewer
     """
 
     weight_bits: int = _option(8, low=MIN_BITS, high=MAX_BITS)
@@ -111,6 +112,7 @@ class QuantSection:
     weight_bytes: int | None = _option(low=1, high=1 << 40)
     cycles: int | None = _option(low=1, high=1 << 48)
     loss: float | None = _option(low=0.0, high=1.0)
+    refine: bool = _option(True)
     layers: dict[str, LayerBits] = field(default_factory=dict)
     kinds: dict[str, LayerBits] = field(default_factory=dict)
 

@@ -49,7 +49,15 @@ def plan_weights(graph: Graph, data: Data, config: Config, progress: Progress) -
     else:
         budget = Budget(**given)
     options = config.quant.options(config.target)
-    return plan_bits(graph, data.inputs, budget, options, candidates=widths, progress=progress)
+    return plan_bits(
+        graph,
+        data.inputs,
+        budget,
+        options,
+        candidates=widths,
+        refine=config.quant.refine,
+        progress=progress,
+    )
 
 
 def cycle_costs(graph: Graph, data: Data, target: Target, widths: Sequence[int]) -> Table:

@@ -47,7 +47,7 @@ def resolve(options: argparse.Namespace) -> Config:
                   "objective": "objective", "unsigned": "unsigned", "equalize": "equalize",
                   "rescale": "rescale", "bias_correction": "bias_correction",
                   "rounding": "rounding", "joint": "joint", "descent": "descent", "average_bits": "average_bits",
-                  "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss",
+                  "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss", "refine": "refine",
                   "images": "calibration_images"},
         "compress": {"methods": "methods", "train": "train", "epochs": "epochs", "rounds": "rounds",
                      "learning_rate": "learning_rate", "distill": "distill", "seed": "seed"},

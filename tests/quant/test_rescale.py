@@ -116,15 +116,47 @@ def test_dead_maps_and_channels_stay_as_they_are():
     assert not found["stem"][:, 2].any() and np.isfinite(found["last"]).all()
 
 
-def test_weights_of_few_bits_keep_the_factor_that_was_fitted_to_them():
-    def rewritten(bits):
-        layers = (conv(0, "stem", "x", inputs=3, activation=RELU), conv(1, "last", "stem"))
-        outputs = (Output(name="y", tensor="last", shape=(CHANNELS, 8, 8)),)
-        inputs = (Input(name="x", shape=(3, 8, 8)),)
-        graph = Graph(name="n", inputs=inputs, layers=layers, outputs=outputs)
-        config = QuantConfig(layer_weight_bits={"last": bits})
-        _, notes = rescale(graph, images(), config)
-        return notes.get("stem", "")
+def read_by_few_bits(rounding="learned", activation=RELU):
+    """Two convolutions, the last of which is 1×1 with 4 bits, and a choice of roundings."""
+    last = conv(1, "last", "stem")
+    assert last.conv is not None
+    parts = replace(last.conv, weight=last.conv.weight[:, :, 1:2, 1:2], pads=(0, 0, 0, 0))
+    stem = conv(0, "stem", "x", inputs=3, activation=activation)
+    layers = (stem, replace(last, conv=parts))
+    graph = Graph(
+        name="n",
+        inputs=(Input(name="x", shape=(3, 8, 8)),),
+        layers=layers,
+        outputs=(Output(name="y", tensor="last", shape=(CHANNELS, 8, 8)),),
+    )
+    config = QuantConfig(feature_bits=12, layer_weight_bits={"last": 4}, rounding=rounding)
+    return graph, config
 
-    assert "channels" in rewritten(8)
-    assert "channels" not in rewritten(4)
+
+@pytest.mark.parametrize("rounding", ["nearest", "learned"])
+def test_factors_are_chosen_for_weights_of_few_bits_that_read_the_channels(monkeypatch, rounding):
+    graph, config = read_by_few_bits(rounding)
+    changed, notes = rescale(graph, images(), config)
+    assert "channels" in notes["stem"]
+    unseen = {"x": 3.0 * images(seed=2)["x"]}
+    before, after = (run_float(g, unseen, keep=["last"])["last"] for g in (graph, changed))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+    fitted = output_error(graph, images(), config)
+    monkeypatch.setattr(rescale_module, "fit_columns", lambda *rest, **options: np.ones(CHANNELS))
+    assert fitted < 0.8 * output_error(graph, images(), config)
+
+
+def test_channels_at_the_limit_are_not_scaled_for_the_weights_that_read_them_either():
+    graph, config = read_by_few_bits(activation=RELU6)
+    _, notes = rescale(graph, images(), config)
+    assert "channels" not in notes.get("stem", "")
+
+
+def test_a_last_layer_with_a_channel_an_output_leaves_the_factors_to_those_that_make_them():
+    graph, config = read_by_few_bits()
+    last = conv(1, "last", "stem", groups=CHANNELS)
+    graph = replace(graph, layers=(graph.layers[0], last))
+    changed, _ = rescale(graph, images(), config)
+    unseen = {"x": images(seed=2)["x"]}
+    before, after = (run_float(g, unseen, keep=["last"])["last"] for g in (graph, changed))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)

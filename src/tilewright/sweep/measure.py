@@ -101,6 +101,7 @@ def setting_config(config: Config, setting: Setting) -> Config:
         weight_bits=setting.weight_bits,
         feature_bits=setting.feature_bits,
         average_bits=setting.average_bits,
+        refine=False,
     )
     compress = dataclasses.replace(config.compress, methods=setting.compress or None)
     return dataclasses.replace(config, quant=bits, compress=compress)
