@@ -164,7 +164,13 @@ def test_paper_leaves_only_its_two_phases_and_options_win_over_it(folder, capsys
 
 
 @pytest.mark.parametrize(
-    "budget", [("--average-bits", "5"), ("--cycles", "3000"), ("--loss", "0.05")]
+    "budget",
+    [
+        ("--average-bits", "5"),
+        ("--average-bits", "5", "--no-refine"),
+        ("--cycles", "3000"),
+        ("--loss", "0.05"),
+    ],
 )
 def test_a_budget_chooses_the_bits_of_each_layer(folder, capsys, budget):
     code, found = run_json(
@@ -175,6 +181,9 @@ def test_a_budget_chooses_the_bits_of_each_layer(folder, capsys, budget):
     assert main(["quantize", "net.py:model", "-c", "data.npz", "-o", "out", *budget, "-q"]) == 0
     out = capsys.readouterr().out
     assert "front: cost" in out and "chosen: cost" in out
+    assert bool(found["measured"]) == ("measured: " in out) == ("--loss" not in budget)
+    if "--no-refine" in budget:
+        assert not any(name.startswith(("more bits", "fewer bits")) for name in found["measured"])
 
 
 def test_a_budget_that_cannot_be_met_names_the_nearest(folder, capsys):

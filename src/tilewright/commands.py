@@ -108,6 +108,7 @@ def quantize(options: argparse.Namespace) -> Outcome:
         "losses": [{**dataclasses.asdict(found), "loss": found.loss} for found in losses],
         "steps": [dataclasses.asdict(step) for step in network.log],
         "front": [] if network.plan is None else list(map(dataclasses.asdict, network.plan.front)),
+        "measured": {} if network.plan is None else dict(network.plan.measured),
     }
     with staging(folder) as stage:
         save_quantized(network, config, stage)

@@ -90,7 +90,7 @@ def cycle_costs(graph: Graph, data: Data, target: Target, widths: Sequence[int])
 
 
 def plan_lines(plan: Plan | None) -> list[str]:
-    """The front, a line a point, and what was chosen."""
+    """The front, a line a point, what plans lose on images held out, and what was chosen."""
     if plan is None:
         return []
     lines = [
@@ -98,6 +98,7 @@ def plan_lines(plan: Plan | None) -> list[str]:
         f"bits {min(point.bits.values())}..{max(point.bits.values())}"
         for point in plan.front
     ]
+    lines += [f"measured: {name} lose {loss:.3g}" for name, loss in plan.measured.items()]
     bits = ", ".join(f"{name} {b}" for name, b in plan.chosen.bits.items())
     chosen = f"chosen: cost {plan.chosen.cost:,.6g}, predicted loss {plan.chosen.loss:.3g}: {bits}"
     return [*lines, chosen]

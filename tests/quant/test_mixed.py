@@ -71,6 +71,13 @@ def test_plans_are_compared_on_images_held_out_and_the_best_is_taken():
     assert set(plan.chosen.bits.values()) != {4}
 
 
+def test_groups_of_layers_are_tried_only_if_wanted():
+    for refine in (False, True):
+        plan = plan_bits(network(), images(), Budget(average_bits=4.0), refine=refine)
+        tried = [name for name in plan.measured if name.startswith(("more bits", "fewer bits"))]
+        assert bool(tried) == refine
+
+
 @pytest.mark.parametrize("bits", [4.0, 5.0, 0.1 + 0.2 + 4.7])
 def test_sensitivities_that_mislead_do_not_make_it_worse_than_the_same_bits_everywhere(
     monkeypatch, bits
