@@ -17,6 +17,7 @@ from tilewright.compiler.target import Target
 from tilewright.hw.verilog import generate_verilog, top_name
 
 __all__ = [
+    "MAPPING",
     "PACKAGE",
     "SOFT_CONTROLS",
     "Route",
@@ -31,6 +32,9 @@ PART, SPEED, CASE = "85k", 6, "CABGA381"
 SYNTHESIS = "synth_ecp5 -no-rw-check -nowidelut"
 """No memory of the accelerator counts on what a read of a word being written gives; and wide
 multiplexers of single look-up tables are placed closer than those with the slices' own ones."""
+MAPPING = ("abc9 -maxlut 4 -W 1000", "clean")
+"""Mapping to look-up tables, with 1 ns for each wire between them, as routed. With synth_ecp5's 0.2 ns
+long carry chains seem slowest, and other paths get as many look-up tables as that leaves time for."""
 
 _PORT = re.compile(r"^  (input|output) (?:signed )?(?:\[(\d+):0\] )?(\w+|\\\S+ );", re.MULTILINE)
 _YOSYS = """
@@ -114,8 +118,8 @@ def synthesize_verilog(
 ) -> Path:
     """The netlist of a design in its harness, made by Yosys in a process of its own.
 
-    `flow` is the command, without top and file. With `soft_controls` SOFT_CONTROLS are part of it, and
-    block RAMs' output registers are used.
+    `flow` is the command, without top and file. With `soft_controls` SOFT_CONTROLS and MAPPING are part of
+    it, and block RAMs' output registers are used.
     """
     (folder / "accelerator.v").write_text(verilog)
     (folder / "harness.v").write_text(harness(verilog, top))
@@ -123,7 +127,8 @@ def synthesize_verilog(
     commands = [f"read_verilog {folder}/accelerator.v {folder}/harness.v"]
     if soft_controls:
         commands += [f"{flow} -top harness -run begin:map_ffs", *SOFT_CONTROLS]
-        commands.append(f"{flow} -top harness -run map_ffs: -json {netlist}")
+        commands += [f"{flow} -top harness -run map_ffs:map_luts", *MAPPING]
+        commands.append(f"{flow} -top harness -run map_cells: -json {netlist}")
     else:
         commands.append(f"{flow} -top harness -json {netlist}")
     run = [sys.executable, "-c", _YOSYS, *commands]

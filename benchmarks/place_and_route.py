@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fpga import CASE, PACKAGE, PART, SPEED, SYNTHESIS, Route, route, synthesize
+from fpga import CASE, MAPPING, PACKAGE, PART, SPEED, SYNTHESIS, Route, route, synthesize
 from measuring import RESULTS, missing, save
 
 from tilewright.boards.output_registers import SOFT_CONTROLS
@@ -121,7 +121,7 @@ def _save(target: Target, record: dict[str, Any]) -> None:
     others = [one for one in records if one["rows"] != record["rows"]]
     path.write_text(to_json(sorted([*others, record], key=lambda one: one["rows"])), "utf-8")
     context = {
-        "yosys": [SYNTHESIS, *SOFT_CONTROLS],
+        "yosys": [SYNTHESIS, *SOFT_CONTROLS, *MAPPING],
         "nextpnr": f"--{PART} --speed {SPEED} --package {CASE} --router router2 --freq target_mhz "
         + " ".join(PLACER),
         "target": dataclasses.asdict(target),

@@ -185,7 +185,10 @@ def routed_netlist(folder):
         f"read_verilog {folder}/in.v",
         f"{flow} -top {top} -run begin:map_ffs",
         *SOFT_CONTROLS,
-        f"{flow} -top {top} -run map_ffs: -json {folder}/out.json",
+        f"{flow} -top {top} -run map_ffs:map_luts",
+        "abc9 -maxlut 4 -W 1000",
+        "clean",
+        f"{flow} -top {top} -run map_cells: -json {folder}/out.json",
     )
     netlist = json.loads((folder / "out.json").read_text())
     words = ROUTED.rows * ROUTED.act_bits + 2 * ROUTED.cols * ROUTED.acc_bits
