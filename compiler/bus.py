@@ -50,8 +50,9 @@ class MemoryTiming:
 class Channel:
     """The read channels: round-robin over the readers, data in the order of the requests."""
 
-    def __init__(self, kernel: Kernel, timing: MemoryTiming, *, bursts: bool = True) -> None:
-        self._kernel, self._timing, self._bursts = kernel, timing, bursts
+    def __init__(self, kernel: Kernel, timing: MemoryTiming, target: Target) -> None:
+        self._kernel, self._timing, self._bursts = kernel, timing, target.bursts
+        self._late = target.short_stages  # a burst's end is seen through a register
         self.readers: list[Reader] = []
         self.wake = Condition(kernel)
         self.free = 0
@@ -66,8 +67,8 @@ class Channel:
         while True:
             if len(self._last_beats) >= READS_UNDER_WAY:
                 oldest = self._last_beats.popleft()
-                if oldest + 1 > kernel.now:
-                    yield oldest + 1
+                if oldest + 1 + self._late > kernel.now:
+                    yield oldest + 1 + self._late
             reader = self._choose()
             if reader is None:
                 yield self.wake
@@ -110,6 +111,7 @@ class Reader:
     def __init__(self, kernel: Kernel, channel: Channel, target: Target, name: str) -> None:
         self._kernel, self._channel = kernel, channel
         self._bus, self._bursts = target.bus_bytes, target.bursts
+        self._late = int(target.short_stages)  # whose turn it is is a register
         self._longest, depth = target.readers[name]
         self._latency = FIFO_LATENCY + target.short_stages if target.bursts else BEAT_LATENCY
         self.depth = self._room = depth
@@ -153,8 +155,9 @@ class Reader:
                         yield kernel.now + 1
                 room = (4096 - address % 4096) // self._bus
                 length = min(beats, self._longest, room)
-                self._request = (address, length, kernel.now + 2)  # the burst, its room
-                kernel.schedule(kernel.now + 2, self._channel.wake.notify)
+                asks = kernel.now + 2 + self._late  # the burst, its room
+                self._request = (address, length, asks)
+                kernel.schedule(asks, self._channel.wake.notify)
                 beats -= length
                 address += length * self._bus
                 yield kernel.now + 1
@@ -210,7 +213,7 @@ class Reader:
     def release(self, time: int, beats: int) -> None:
         """`beats` more beats have left the FIFO by `time`."""
         # Behind two registers, or without bursts one.
-        self._kernel.schedule(time + 1 + self._bursts, lambda: self._free(beats))
+        self._kernel.schedule(time + 1 + self._bursts + self._late, lambda: self._free(beats))
 
     def _free(self, beats: int) -> None:
         self._room += beats

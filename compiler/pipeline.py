@@ -41,7 +41,7 @@ class Pipeline:
     def __init__(self, program: Program, memory: MemoryTiming, *, trace: bool = False) -> None:
         self._program, target = program, program.target
         self.kernel = kernel = Kernel()
-        self.channel = Channel(kernel, memory, bursts=target.bursts)
+        self.channel = Channel(kernel, memory, target)
         self.events: list[Event] | None = [] if trace else None
         self.fetch_beats = max(INSTRUCTION_BYTES // target.bus_bytes, 1)
         self._run = run = Shared(

@@ -50,7 +50,8 @@ class LoadModel:
             begin = kernel.now + 1
             width = f["pad_left"] + f["cols"] + f["pad_right"]
             time = begin + 1 + f["pad_top"] * width  # the next word's write
-            accepting = begin  # the gearbox takes the row's first beat from here on
+            # The gearbox takes the row's first beat from here on, behind a buffer with short stages.
+            accepting = begin + self._run.target.short_stages
             for _ in range(f["rows"]):
                 time += f["pad_left"]
                 accepting = yield from self._load_row(f, beat, time, accepting)
@@ -78,6 +79,7 @@ class LoadModel:
         spread = max((cols - 1) * pixel // bus, cols - 1)  # cycles from the first to the last word
         tail = cols - (beats - 1) * bus // pixel if pixel < bus else 1  # words of the last beat
         lag = int(target.bursts)  # a single beat leaves in the cycle in which it is seen
+        late = int(target.short_stages)  # beats pass a buffer
         # A row larger than half the FIFO leaves it piece by piece.
         piece, left = max(reader.depth // 2, 1), beats
         while left > piece:
@@ -88,8 +90,9 @@ class LoadModel:
             left -= piece
         while not reader.covers(last):
             yield reader.arrived
-        opening = max(reader.time_of(min(first + word_beats - 1, last)), accepting + word_beats - 1)
-        end = max(max(time, opening + 1) + spread, reader.time_of(last) + max(tail, 1))
+        opened = reader.time_of(min(first + word_beats - 1, last)) + late
+        opening = max(opened, accepting + word_beats - 1)
+        end = max(max(time, opening + 1) + spread, reader.time_of(last) + late + max(tail, 1))
         # Beats leave the FIFO as their pixels are written.
         steps = max(left // self._run.lump, 1)
         for step in range(1, steps + 1):

@@ -54,7 +54,8 @@ class StoreModel:
                     while not reader.covers(last):
                         yield reader.arrived
                     first = max(begin, reader.time_of(beat))
-                    yield max(first + beats, reader.time_of(last) + 1) + 1
+                    late = target.short_stages  # records are prepared in a cycle of their own
+                    yield max(first + beats, reader.time_of(last) + 1) + 1 + late
                     reader.release(kernel.now, beats)
                 else:
                     taken = yield from reader.consume(beat, beats, begin)
@@ -130,4 +131,4 @@ class StoreModel:
     def _signal_load(self) -> Process:
         """Let LOAD go on once all that was written by now is answered."""
         answered = yield from self._run.writer.answered()
-        self._run.tokens["store", "load"].give(answered + 1)
+        self._run.tokens["store", "load"].give(answered + 1 + self._run.target.short_stages)

@@ -36,7 +36,9 @@ class WeightsModel:
         slot, bus_bits = self._run.tiles, 8 * self._run.target.bus_bytes
         base, piece = 0, max(reader.depth // 2, 1)
         lag = int(target.bursts)  # a single beat leaves in the cycle in which it is seen
-        late_by = int(target.edge_registers > 0)  # rows pass a buffer on their way to the array
+        # Rows pass a buffer on their way to the array; with short stages beats pass one, too.
+        rows_late = int(target.edge_registers > 0)
+        late_by = rows_late + target.short_stages
         while True:
             yield from self._inner.head()
             f, begin = self._inner.peek(), kernel.now
@@ -93,7 +95,7 @@ class WeightsModel:
             base += f["beats"]
             end = max(accepting, begin)
             self._run.record("weights", f, begin, end, end - begin - f["tiles"] * (spread + 1))
-            yield max(accepting - late_by, kernel.now)
+            yield max(accepting - rows_late, kernel.now)
             yield from self._inner.drop()
 
     def _decode(self, f: Fields, base: int) -> Process:

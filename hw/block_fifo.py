@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -39,8 +39,10 @@ class BlockFifo(wiring.Component):
         m = Module()
         m.submodules.storage = storage = Memory(shape=self._width, depth=self._places, init=[])
         write, read = storage.write_port(), storage.read_port()
-        waiting = Signal(range(self._places + 1))
-        some = Signal()  # not 0
+        some = Signal()  # something is in the memory
+        following = Signal(
+            range(self._places), init=1 % self._places
+        )  # the place behind the one being read
         found = Signal()  # the memory's output is an item
         free, leaves = Signal(), Signal()  # the second register, the memory
         word = Signal(self._width, reset_less=True)
@@ -55,13 +57,11 @@ class BlockFifo(wiring.Component):
         with m.If(self.w_en):
             m.d.sync += write.addr.eq(write.addr + 1)
         with m.If(leaves):
-            m.d.sync += read.addr.eq(read.addr + 1)
+            m.d.sync += [read.addr.eq(following), following.eq(following + 1)]
         with m.If(read.en):
             m.d.sync += found.eq(some)
         with m.If(free):
             m.d.sync += [word.eq(read.data), self.o.valid.eq(found)]
-        with m.If(self.w_en & ~leaves):
-            m.d.sync += [waiting.eq(waiting + 1), some.eq(1)]
-        with m.Elif(leaves & ~self.w_en):
-            m.d.sync += [waiting.eq(waiting - 1), some.eq(waiting != 1)]
+        # Whether the one that leaves is the last one is compared before it is known to leave.
+        m.d.sync += some.eq(self.w_en | Mux(leaves, following != write.addr, some))
         return m

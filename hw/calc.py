@@ -162,7 +162,9 @@ class CalcUnit(wiring.Component):
             wiring.connect(m, wiring.flipped(self.i), queue.i)
         else:
             m.submodules.queue = queue = InstructionQueue(
-                width=self._excerpt.width, depth=self._target.unit_queue + 1
+                width=self._excerpt.width,
+                depth=self._target.unit_queue + 1,
+                short=self._target.short_stages,
             )
             m.d.comb += [
                 queue.w_en.eq(self.i.valid),

@@ -277,11 +277,15 @@ class Control(wiring.Component):
         self, m: Module, status: Signal, error_now: Signal, running: Signal, clearing: Signal
     ) -> dict[str, Value]:
         """Registers that say what went wrong, kept from the fault to the next start."""
+        short = self._target.short_stages
         unit, response, reason = (
-            Signal(w, name=f"fault_{n}") for n, (_, w) in FAULT_FIELDS.items()
+            Signal(w, name=f"fault_{n}", reset_less=short) for n, (_, w) in FAULT_FIELDS.items()
         )
         bits = self._target.address_bits  # instructions are fewer
-        address, activity = Signal(bits, name="fault_address"), Signal.like(self.activity)
+        address = Signal(bits, name="fault_address", reset_less=short)
+        activity = Signal.like(self.activity)
+        if short:
+            clearing = self._cleared(m, clearing, "forgets")
         with m.If(clearing):
             m.d.sync += [unit.eq(Unit.NONE), response.eq(0), reason.eq(0), address.eq(0)]
         failed = Signal()
@@ -312,14 +316,22 @@ class Control(wiring.Component):
         m.d.comb += [word[first : first + width].eq(x) for (first, width), x in places]
         return {"FAULT": word, "FAULT_ADDRESS": address, "ACTIVITY": activity}
 
+    def _cleared(self, m: Module, clearing: Signal, name: str) -> Signal:
+        """`clearing` in a register that a reset sets, for registers that have none themselves."""
+        register = Signal(init=1, name=name)
+        m.d.sync += register.eq(clearing)
+        return register
+
     def _counters(self, m: Module, running: Signal, clearing: Signal) -> dict[str, Value]:
         built = COUNTERS if self._target.counters else COUNTERS[:1]
-        counters = {name: Signal(32, name=name.lower()) for name in built}
+        short = self._target.short_stages
+        counters = {name: Signal(32, name=name.lower(), reset_less=short) for name in built}
         events = (running, *(running & event for event in self.events))
         if self._target.short_stages:  # what happens in the units comes from afar
             heard = Signal(len(events) - 1)
             m.d.sync += heard.eq(Cat(events[1:]))
             events = (running, *heard)
+            clearing = self._cleared(m, clearing, "wipes")
         for counter, event in zip(counters.values(), events, strict=False):
             with m.If(clearing):
                 m.d.sync += counter.eq(0)

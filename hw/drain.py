@@ -61,7 +61,9 @@ class DrainWalker(wiring.Component):
         most = bits_for(self._target.acc_depth)  # of rows and of columns: legal.py
         places = ceil_log2(self._target.acc_depth)
         for name, bits in (("win_cols", 8), ("win_rows", 8), ("cols", most), ("rows", most)):
-            m.submodules[name] = loops[name] = loop = LoopCounter(bits)
+            m.submodules[name] = loops[name] = loop = LoopCounter(
+                bits, short=self._target.short_stages
+            )
             m.d.comb += [
                 loop.count.eq(getattr(job, name)),
                 loop.single.eq(getattr(job, name) == 1),

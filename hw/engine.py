@@ -208,7 +208,9 @@ class Engine(wiring.Component):
         }
         arbiter = units.add(
             "arbiter",
-            ReadArbiter(len(users)) if target.bursts else BeatArbiter(target, len(users)),
+            ReadArbiter(len(users), short=target.short_stages)
+            if target.bursts
+            else BeatArbiter(target, len(users)),
         )
         for index, (name, (longest, depth)) in enumerate(self._target.readers.items()):
             transfer, beats, count_bits = users[name]
@@ -266,12 +268,16 @@ class Engine(wiring.Component):
     def _tokens(
         self, m: Module, load: LoadUnit, calc: CalcUnit, store: StoreUnit, writer: _Writer
     ) -> None:
+        complete: Value = writer.complete
+        if self._target.short_stages:  # it comes from a response on the bus
+            complete = Signal()
+            m.d.sync += complete.eq(writer.complete)
         m.d.comb += [
             calc.give_from_load.eq(load.give_calc),
             load.give_from_calc.eq(calc.give_load),
             store.give_from_calc.eq(calc.give_store),
             calc.give_from_store.eq(store.give_calc),
-            load.give_from_store.eq(writer.complete),
+            load.give_from_store.eq(complete),
         ]
 
     def _compute(
@@ -288,7 +294,7 @@ class Engine(wiring.Component):
         accumulators = units.add("accumulators", Accumulators(target))
         m.submodules.array = array = SystolicArray(target)
         rows = weights.o
-        if target.edge_registers:
+        if target.edge_registers and not target.short_stages:  # then WEIGHTS has one
             buffer = units.add("rows", StreamBuffer(weight_row_layout(target)))
             connect(m, weights.o, buffer.i)
             rows = buffer.o

@@ -108,8 +108,13 @@ class HalvesQueue(wiring.Component):
         """A queue for each half."""
         first, second = self._excerpts
         depth = self._depth
-        m.submodules.requests = ahead = InstructionQueue(width=first.width, depth=depth)
-        m.submodules.jobs = behind = InstructionQueue(width=second.width, depth=depth + INNER_QUEUE)
+        short = self._target.short_stages
+        m.submodules.requests = ahead = InstructionQueue(
+            width=first.width, depth=depth, short=short
+        )
+        m.submodules.jobs = behind = InstructionQueue(
+            width=second.width, depth=depth + INNER_QUEUE, short=short
+        )
         m.d.comb += [
             self.i.ready.eq(ahead.w_rdy),  # and then `behind` has room, too
             ahead.w_en.eq(self.i.valid),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -22,6 +22,8 @@ class InstructionQueue(wiring.Component):
     ----------
     width, depth
         Bits of an item; how many items there is room for, the head included, at least 2.
+    short
+        What waits behind the head is counted in ones.
 
     Members
     -------
@@ -31,10 +33,10 @@ class InstructionQueue(wiring.Component):
         The head, and its removal.
     """
 
-    def __init__(self, *, width: int, depth: int) -> None:
+    def __init__(self, *, width: int, depth: int, short: bool = False) -> None:
         if depth < 2:
             raise ValueError(f"InstructionQueue depth must be at least 2, not {depth!r}")
-        self._width, self._depth = width, depth
+        self._width, self._depth, self._short = width, depth, short
         super().__init__(
             {
                 "w_en": In(1),
@@ -53,8 +55,8 @@ class InstructionQueue(wiring.Component):
         m.submodules.storage = storage = Memory(shape=self._width, depth=places, init=[])
         write, read = storage.write_port(), storage.read_port(domain="comb")
         head = Signal(self._width, reset_less=True)
-        waiting = Signal(range(behind + 1))
-        some = Signal()  # not 0
+        waiting = Signal(behind if self._short else range(behind + 1))
+        some = waiting[0] if self._short else Signal()  # not 0
         entering, free, leaving = Signal(), Signal(), Signal()  # the memory, that is
         m.d.comb += [
             entering.eq(self.w_en & self.w_rdy),
@@ -70,6 +72,11 @@ class InstructionQueue(wiring.Component):
             m.d.sync += read.addr.eq(read.addr + 1)
         with m.If(free):
             m.d.sync += [self.r_rdy.eq(some), head.eq(read.data)]
+        if self._short:
+            m.d.comb += self.w_rdy.eq(~waiting[-1])
+            with m.If(entering ^ leaving):
+                m.d.sync += waiting.eq(Mux(leaving, waiting >> 1, Cat(1, waiting)))
+            return m
         with m.If(entering & ~leaving):
             m.d.sync += [waiting.eq(waiting + 1), some.eq(1), self.w_rdy.eq(waiting != behind - 1)]
         with m.Elif(leaving & ~entering):

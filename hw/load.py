@@ -117,7 +117,7 @@ class LoadUnit(wiring.Component):
         row_bits = bits_for(self._target.act_depth)
         beat_bits = exact_log2(self._target.bus_bytes)
         m.submodules.stored = stored = Semaphore(self._target)
-        m.submodules.rows = rows = LoopCounter(row_bits)
+        m.submodules.rows = rows = LoopCounter(row_bits, short=self._target.short_stages)
         asking = Signal()
         more = Signal()  # rows are left
         address = Signal(self._target.address_bits - beat_bits)  # in beats
@@ -134,7 +134,7 @@ class LoadUnit(wiring.Component):
             self.transfer.p.beats.eq(job.row_beats),
             rows.count.eq(job.rows),
             rows.single.eq(job.rows == 1),
-            rows.start.eq(stored.take),
+            rows.start.eq(~asking if self._target.short_stages else stored.take),
             rows.step.eq(row_asked),
         ]
         with m.If(stored.take):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
@@ -15,6 +15,7 @@ from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.instructions import instruction_layout
 from tilewright.hw.loop_counter import LoopCounter
 from tilewright.hw.padded_counter import PaddedCounter
+from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["LoadWriter"]
 
@@ -74,27 +75,38 @@ class LoadWriter(wiring.Component):
         target = self._target
         pixel_bytes = (target.rows, *target.narrow_lanes)  # in the order of `narrow`
         m.submodules.gearbox = gearbox = Gearbox(
-            8 * target.bus_bytes, tuple(8 * target.lane_bytes * lanes for lanes in pixel_bytes)
+            8 * target.bus_bytes,
+            tuple(8 * target.lane_bytes * lanes for lanes in pixel_bytes),
+            short=target.short_stages,
         )
+        inlet = gearbox.i
+        if target.short_stages:  # what counts beats does not hear from the banks within a cycle
+            m.submodules.inlet = buffer = StreamBuffer(gearbox.i.p.shape(), short=True)
+            wiring.connect(m, buffer.o, gearbox.i)
+            inlet = buffer.i
 
         # Rows begin with a fresh beat: what is left of a row's last beat is dropped.
         job = self.i.p
-        m.submodules.beats = beats = LoopCounter(bits_for(row_beats(target, target.act_depth)))
+        short = target.short_stages
+        beat_bits = bits_for(row_beats(target, target.act_depth))
         row_bits = bits_for(target.act_depth)
-        m.submodules.rows = rows = LoopCounter(row_bits)
+        m.submodules.beats = beats = LoopCounter(beat_bits, short=short)
+        m.submodules.rows = rows = LoopCounter(row_bits, short=short)
         rows_left = Signal()
-        accept = gearbox.i.valid & gearbox.i.ready
+        begun = Signal()  # the rectangle's words are being given
+        begins = ~begun if short else self.started  # what counts is at its start until then
+        accept = inlet.valid & inlet.ready
         wanted = Signal()
         m.d.comb += [
-            gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(beats.last),
+            inlet.p.data.eq(self.beats.p),
+            inlet.p.last.eq(beats.last),
             beats.count.eq(job.row_beats),
             beats.single.eq(job.row_beats == 1),
-            beats.start.eq(self.started),
+            beats.start.eq(begins),
             beats.step.eq(accept),
             rows.count.eq(job.rows),
             rows.single.eq(job.rows == 1),
-            rows.start.eq(self.started),
+            rows.start.eq(begins),
             rows.step.eq(accept & beats.last),
             gearbox.mode.eq(job.narrow),
         ]
@@ -103,33 +115,39 @@ class LoadWriter(wiring.Component):
         with m.Elif(rows.step & rows.last):
             m.d.sync += rows_left.eq(0)
 
-        begun = Signal()  # the rectangle's words are being given
         busy = Signal()  # words are left to be found
         found = Signal()  # the word being given has been
         step = Signal()
-        m.submodules.x = x = PaddedCounter(target.act_depth)
-        m.submodules.y = y = PaddedCounter(target.act_depth)
+        m.submodules.x = x = PaddedCounter(target.act_depth, short=short)
+        m.submodules.y = y = PaddedCounter(target.act_depth, short=short)
         address = Signal.like(self.address, reset_less=True)
         pixel, final, last = Signal(), Signal(), Signal()
         m.d.comb += [
             self.waiting.eq(self.i.valid & ~begun),
             self.started.eq(self.waiting & self.start),
             step.eq(busy & (~found | self.enable)),
-            x.start.eq(self.started),
+            x.start.eq(begins),
             x.before.eq(job.pad_left),
             x.count.eq(job.cols),
             x.after.eq(job.pad_right),
             x.step.eq(step),
-            y.start.eq(self.started),
+            y.start.eq(begins),
             y.before.eq(job.pad_top),
             y.count.eq(job.rows),
             y.after.eq(job.pad_bottom),
             y.step.eq(step & x.last),
             # Beats enter only while their instruction is at the front.
             wanted.eq(begun & rows_left),
-            gearbox.i.valid.eq(self.beats.valid & wanted),
-            self.beats.ready.eq(gearbox.i.ready & wanted),
+            inlet.valid.eq(self.beats.valid & wanted),
+            self.beats.ready.eq(inlet.ready & wanted),
         ]
+        blank: Value = ~pixel
+        if short:  # a register of its own for all lanes
+            blank = Signal(init=1)
+            with m.If(self.enable):
+                m.d.sync += blank.eq(1)
+            with m.If(step):
+                m.d.sync += blank.eq(~(y.inside & x.inside))
         with m.If(self.enable):
             m.d.sync += [found.eq(0), pixel.eq(0)]
         with m.If(step):
@@ -161,7 +179,11 @@ class LoadWriter(wiring.Component):
             periods = range(1, max(target.narrow_lanes, default=0) + 1)
             sources = {0: r} | {period: r % period for period in periods}
             m.d.comb += lane.eq(choose(job.period, sources, word.__getitem__))
-            m.d.comb += self.lanes[r].eq(Mux(pixel, lane[: target.act_bits], zero))
+            m.d.comb += self.lanes[r].eq(
+                Mux(blank, zero, lane[: target.act_bits])
+                if short
+                else Mux(pixel, lane[: target.act_bits], zero)
+            )
         ahead = self._phases(m, step)
         with m.If(step):
             m.d.sync += address.eq(address + ahead)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,9 @@ class LoopCounter(wiring.Component):
     ----------
     bits
         Of `count`.
+    short
+        `step`, which comes late, chooses nothing but whether what stands next is taken; `single` is a
+        register, and must be right a cycle before `start`.
 
     Members
     -------
@@ -33,8 +36,8 @@ class LoopCounter(wiring.Component):
         This is the last round.
     """
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, bits: int, *, short: bool = False) -> None:
+        self._bits, self._short = bits, short
         super().__init__(
             {
                 "count": In(bits),
@@ -48,6 +51,15 @@ class LoopCounter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         after_next = Signal(self._bits, init=2)  # the round after next, the first being 0
+        if self._short:
+            single, again = Signal(), self.start | self.last
+            m.d.sync += single.eq(self.single)
+            with m.If(self.start | self.step):
+                m.d.sync += [
+                    after_next.eq(Mux(again, 2, after_next + 1)),
+                    self.last.eq(Mux(again, single, after_next == self.count)),
+                ]
+            return m
         with m.If(self.step):
             m.d.sync += [after_next.eq(after_next + 1), self.last.eq(after_next == self.count)]
         with m.If(self.start | (self.step & self.last)):

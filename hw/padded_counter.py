@@ -1,6 +1,6 @@
 """A counter over a line with padding on both sides."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -20,6 +20,9 @@ class PaddedCounter(wiring.Component):
     ----------
     most
         Largest `count`.
+    short
+        `step`, which comes late, chooses nothing but whether what stands next is taken; where the first
+        place stands is a register, so that the three lengths must be there a cycle before `start`.
 
     Members
     -------
@@ -37,7 +40,8 @@ class PaddedCounter(wiring.Component):
         It is the last place of all.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, short: bool = False) -> None:
+        self._short = short
         self._bits = bits_for(most + 2 * ((1 << _PAD_BITS) - 1))
         super().__init__(
             {
@@ -68,16 +72,23 @@ class PaddedCounter(wiring.Component):
         state = Cat(self.inside, opens, self.final, self.last)
         first = Signal(4)  # the state on the first place
         m.d.comb += first.eq(Cat(none[0] & ~none[1], one[0], first_final, first_last))
-        with m.If(self.start | (self.step & self.last)):
-            m.d.sync += [state.eq(first), after_next.eq(2)]
-        with m.Elif(self.step):
-            m.d.sync += [
-                after_next.eq(after_next + 1),
-                self.inside.eq((opens & ~none[1]) | (self.inside & ~self.final)),
-                opens.eq(after_next == self.before),
-                self.final.eq(after_next == end),
-                self.last.eq(after_next == length),
-            ]
+        inside = (opens & ~none[1]) | (self.inside & ~self.final)
+        reaches = [after_next == place for place in (self.before, end, length)]
+        if self._short:
+            stands, empty = Signal(4), Signal()
+            again = self.start | self.last
+            m.d.sync += [stands.eq(first), empty.eq(none[1])]
+            inside = (opens & ~empty) | (self.inside & ~self.final)
+            with m.If(self.start | self.step):
+                m.d.sync += [
+                    state.eq(Mux(again, stands, Cat(inside, *reaches))),
+                    after_next.eq(Mux(again, 2, after_next + 1)),
+                ]
+        else:
+            with m.If(self.start | (self.step & self.last)):
+                m.d.sync += [state.eq(first), after_next.eq(2)]
+            with m.Elif(self.step):
+                m.d.sync += [after_next.eq(after_next + 1), state.eq(Cat(inside, *reaches))]
         with m.If(self.start):
             m.d.sync += [
                 end.eq(self.before + self.count),

@@ -58,10 +58,13 @@ class ParameterLoader(wiring.Component):
         taken = self.beats.valid & self.beats.ready
         arrived = Signal()  # whole records are there
         m.d.comb += self.beats.ready.eq(left != 0)
-        m.d.sync += [
-            arrived.eq(taken & ((left - 1) % split == 0)),
-            self.done.eq(taken & (left == 1)),
-        ]
+        m.d.sync += arrived.eq(taken & ((left - 1) % split == 0))
+        done = taken & (left == 1)
+        if target.short_stages:  # records are prepared in a cycle of their own
+            before = Signal()
+            m.d.sync += before.eq(done)
+            done = before
+        m.d.sync += self.done.eq(done)
         with m.If(self.start):
             m.d.sync += left.eq(beats)
         with m.If(taken):
@@ -75,10 +78,13 @@ class ParameterLoader(wiring.Component):
         for part in range(split if split > 1 else 0):  # what no column needs takes no register
             with m.If(taken & ((left - 1) % split == split - 1 - part)):
                 m.d.sync += joined.word_select(part, 8 * target.bus_bytes).eq(self.beats.p)
-        records = [
-            self._prepared(m, joined.word_select(n, 8 * PARAM_BYTES))
-            for n in range(width // (8 * PARAM_BYTES))
-        ]
+        raw = [joined.word_select(n, 8 * PARAM_BYTES) for n in range(width // (8 * PARAM_BYTES))]
+        if target.short_stages:
+            later = Signal()
+            m.d.sync += later.eq(arrived)
+            arrived, records = later, [self._prepared_later(m, one) for one in raw]
+        else:
+            records = [self._prepared(m, one) for one in raw]
         # From the last column on, so that the first record ends in column 0. Where a beat holds
         # more records than there are columns left, they pass places without a column.
         places: list[Any] = [
@@ -106,4 +112,24 @@ class ParameterLoader(wiring.Component):
                 inputs,
             )
             m.d.comb += member.eq(combinational(m, datapath, values))
+        return prepared
+
+    def _prepared_later(self, m: Module, raw: Value) -> Signal:
+        """The same a cycle later, by an addition whose operands are in registers."""
+        target = self._target
+        record = data.View(_RECORD, raw)
+        prepared = Signal(parameter_layout(target))
+        bias = Signal(signed(target.acc_bits), reset_less=True)
+        half = Signal(unsigned(target.acc_bits), reset_less=True)
+        shift = Signal.like(prepared.shift, reset_less=True)
+        for index, register in enumerate((half, shift)):
+            datapath = trace(
+                lambda biased_shift, at=index: numerics.rounding(biased_shift, **limits(target))[
+                    at
+                ],
+                {"biased_shift": Input(0, 63)},
+            )
+            m.d.sync += register.eq(combinational(m, datapath, {"biased_shift": record.shift}))
+        m.d.sync += bias.eq(record.bias)
+        m.d.comb += [prepared.bias.eq(bias + half), prepared.shift.eq(shift)]
         return prepared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,6 +16,8 @@ class PixelCounter(wiring.Component):
     ----------
     bits
         Of `count`.
+    short
+        `step`, which comes late, chooses nothing but whether what stands next is taken.
 
     Members
     -------
@@ -33,8 +35,8 @@ class PixelCounter(wiring.Component):
         The one that follows, even if that is the first, is the last round.
     """
 
-    def __init__(self, bits: int) -> None:
-        self._bits = bits
+    def __init__(self, bits: int, *, short: bool = False) -> None:
+        self._bits, self._short = bits, short
         super().__init__(
             {
                 "count": In(bits),
@@ -50,6 +52,16 @@ class PixelCounter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         third = Signal(self._bits, init=3)  # the third round from now, the first being 0
+        if self._short:
+            again, few = self.start | self.last, self.single | self.double
+            meets = ~self.next_last & (third == self.count)
+            with m.If(self.start | self.step):
+                m.d.sync += [
+                    third.eq(Mux(again, 3, third + 1)),
+                    self.last.eq(Mux(again, self.single, self.next_last)),
+                    self.next_last.eq(Mux(again, few, meets)),
+                ]
+            return m
         with m.If(self.start | (self.step & self.last)):
             m.d.sync += [
                 third.eq(3),

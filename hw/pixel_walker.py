@@ -73,8 +73,8 @@ class PixelWalker(wiring.Component):
         m = Module()
         job = self.job
         bits = bits_for(self._target.acc_depth)
-        m.submodules.cols = cols = PixelCounter(bits)
-        m.submodules.rows = rows = PixelCounter(bits)
+        m.submodules.cols = cols = PixelCounter(bits, short=self._target.short_stages)
+        m.submodules.rows = rows = PixelCounter(bits, short=self._target.short_stages)
         exhausted = Signal()  # all pixels are issued, the tile's least time is not over
         elapsed = Signal(self._target.accumulate_latency - 2)  # a bit for each cycle
         m.d.comb += [

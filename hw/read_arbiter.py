@@ -40,6 +40,13 @@ class ReadArbiter(wiring.Component):
     Data returns in the order of the requests; a queue of reader numbers routes it. Nothing is
     requested while `halt` is set.
 
+    Parameters
+    ----------
+    count
+        Readers.
+    short
+        Whose turn it is, and that a burst has ended, are registers: a request is granted a cycle later.
+
     Members
     -------
     requests : ``In(stream of BURST).array(count)``
@@ -56,8 +63,8 @@ class ReadArbiter(wiring.Component):
         The first error response, and the number of the reader that got it; stay until reset.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, *, short: bool = False) -> None:
+        self._count, self._short = count, short
         super().__init__(arbiter_members(count))
 
     def elaborate(self, platform: object) -> Module:
@@ -70,7 +77,11 @@ class ReadArbiter(wiring.Component):
         under_way = Signal(range(READS_UNDER_WAY + 1))
         room = Signal(init=1)
         chosen = self._chosen(m, grant)
-        ended = order.r_en & order.r_rdy
+        ended: Value = order.r_en & order.r_rdy
+        if self._short:
+            over = Signal()
+            m.d.sync += over.eq(ended)
+            ended = over
         m.d.sync += [
             granted.eq(grant),
             order.w_data.eq(_any_of(chosen, range(count))),
@@ -92,7 +103,7 @@ class ReadArbiter(wiring.Component):
             m.d.sync += self.ar.valid.eq(0)
         burst = Signal.like(self.ar.p, reset_less=True)
         m.d.comb += self.ar.p.eq(burst)
-        with m.If(free):
+        with m.If(~self.ar.valid | self.ar.ready if self._short else free):
             m.d.sync += burst.eq(_any_of(chosen, (r.p.as_value() for r in self.requests)))
         with m.If(grant):
             m.d.sync += self.ar.valid.eq(1)
@@ -118,6 +129,7 @@ class ReadArbiter(wiring.Component):
         """
         count = self._count
         chosen = Signal(count)
+        granted = Signal(count, name="chosen_later") if self._short else chosen
         for index, request in enumerate(self.requests):
             outdone = []
             for other in range(count):
@@ -127,10 +139,12 @@ class ReadArbiter(wiring.Component):
                 between = [(index + n) % count for n in range((other - index) % count)]
                 first = Signal(init=0 in between, name=f"first_{other}_{index}")
                 with m.If(grant):
-                    m.d.sync += first.eq(Cat(chosen[last] for last in between).any())
+                    m.d.sync += first.eq(Cat(granted[last] for last in between).any())
                 outdone.append(first & self.requests[other].valid)
             m.d.comb += chosen[index].eq(request.valid & ~Cat(outdone).any())
-        return chosen
+        if self._short:  # wrong in the cycle after a grant, in which none follows
+            m.d.sync += granted.eq(chosen)
+        return granted
 
 
 def _any_of(chosen: Signal, values: Iterable[ValueLike]) -> Value:

@@ -84,7 +84,7 @@ class BurstReader(wiring.Component):
         else:
             m.submodules.fifo = fifo = SyncFIFOBuffered(width=width, depth=self._depth + 1)
             held = fifo.r_stream
-        m.submodules.buffer = buffer = StreamBuffer(width)
+        m.submodules.buffer = buffer = StreamBuffer(width, short=self._target.short_stages)
         connect(m, buffer.o, flipped(self.o))
 
         # The bus ends here: its data come from afar, and which reader they are for from a queue.
@@ -107,12 +107,14 @@ class BurstReader(wiring.Component):
         ]
         taken = Signal()
         given: Value = asked
+        promised: Value = splitter.o.p.length + 1
         if self._target.short_stages:  # the next burst stands there two cycles later
-            given = Signal()
-            m.d.sync += given.eq(asked)
+            given, beats = Signal(), Signal(room.shape())
+            m.d.sync += [given.eq(asked), beats.eq(promised)]
+            promised = beats
         m.d.sync += [
             taken.eq(self.o.valid & self.o.ready),
             self.request.valid.eq(splitter.o.valid & ~asked & (room > splitter.o.p.length)),
-            room.eq(room + taken - Mux(given, splitter.o.p.length + 1, 0)),
+            room.eq(room + taken - Mux(given, promised, 0)),
         ]
         return m

@@ -45,7 +45,8 @@ class RowTransfers(wiring.Component):
         m = Module()
         job = self.job
         beat_bits = exact_log2(self._target.bus_bytes)
-        m.submodules.rows = rows = LoopCounter(bits_for(self._target.acc_depth))
+        row_bits = bits_for(self._target.acc_depth)
+        m.submodules.rows = rows = LoopCounter(row_bits, short=self._target.short_stages)
         address = Signal(self._target.address_bits - beat_bits)  # in beats
         m.d.comb += [
             self.o.valid.eq(self.busy),

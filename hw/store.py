@@ -196,7 +196,7 @@ class StoreUnit(wiring.Component):
         result = data.View(shape, results.r_data)
         given, takes = results.r_rdy, results.r_en
         if target.short_stages:  # the packer hears from the bus whether it is ready
-            m.submodules.buffer = buffer = StreamBuffer(shape)
+            m.submodules.buffer = buffer = StreamBuffer(shape, short=True)
             m.d.comb += [
                 buffer.i.valid.eq(given),
                 buffer.i.p.eq(result),
@@ -286,14 +286,22 @@ class StoreUnit(wiring.Component):
             self.transfer.p.eq(rows.o.p),
             rows.o.ready.eq(self.transfer.ready),
         ]
-        with m.If(stamp.active & ~asked):
+        stamps: Value = stamp.active & ~asked
+        if self._target.short_stages:  # what a transfer is of is known long before it
+            stamps = Signal()
+            m.d.sync += stamps.eq(job.opcode == Opcode.STAMP)
+        with m.If(stamps):
             m.d.comb += [
-                self.transfer.valid.eq(1),
+                self.transfer.valid.eq(stamp.active & ~asked if self._target.short_stages else 1),
                 self.transfer.p.address.eq(job.address),
                 self.transfer.p.beats.eq(stamp_beats),
                 self.transfer.p.tag.eq(0),
             ]
-            with m.If(self.transfer.ready):
+            with m.If(
+                self.transfer.valid & self.transfer.ready
+                if self._target.short_stages
+                else self.transfer.ready
+            ):
                 m.d.sync += asked.eq(1)
         with m.If(stamp.start):
             m.d.sync += asked.eq(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,9 @@ class StreamBuffer(wiring.Component):
     ----------
     shape
         Of an item.
+    short
+        Which place takes what is at `i` is a register for each, instead of `i.ready` and a comparison
+        in front of all bits of an item.
 
     Members
     -------
@@ -32,7 +35,8 @@ class StreamBuffer(wiring.Component):
     i: Any
     o: Any
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: Any, *, short: bool = False) -> None:
+        self._short = short
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: object) -> Module:
@@ -44,17 +48,19 @@ class StreamBuffer(wiring.Component):
             self.i.ready.eq(ready),
             self.o.p.eq(Mux(reading, items[1], items[0])),
         ]
+        entering, held = self.i.valid & ready, self.o.valid & ~self.o.ready
+        room = ~(held & (self.i.valid | ~ready))  # `ready` in the next cycle
         # The place written next is free while `ready`, so it may take what is not valid.
         for place, item in enumerate(items):
-            with m.If(ready & (writing == place)):
+            taking: Value = ready & (writing == place)
+            if self._short:
+                taking = Signal(init=place == 0, name=f"taking_{place}")
+                m.d.sync += taking.eq(room & (writing ^ entering ^ (place == 0)))
+            with m.If(taking):
                 m.d.sync += item.eq(self.i.p)
-        with m.If(self.i.valid & ready):
+        with m.If(entering):
             m.d.sync += writing.eq(~writing)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += reading.eq(~reading)
-        held = self.o.valid & ~self.o.ready
-        m.d.sync += [
-            self.o.valid.eq((self.i.valid & ready) | ~ready | held),
-            ready.eq(~(held & (self.i.valid | ~ready))),
-        ]
+        m.d.sync += [self.o.valid.eq(entering | ~ready | held), ready.eq(room)]
         return m

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -16,6 +18,7 @@ from tilewright.hw.decoder import WeightDecoder
 from tilewright.hw.gearbox import Gearbox
 from tilewright.hw.halves_queue import HalvesQueue, queue_input
 from tilewright.hw.instructions import instruction_layout
+from tilewright.hw.stream_buffer import StreamBuffer
 
 __all__ = ["WeightsUnit", "weight_row_layout"]
 
@@ -36,6 +39,12 @@ def weight_row_layout(target: Target) -> data.StructLayout:
             "weights": data.ArrayLayout(signed(target.code_bits), target.cols),
         }
     )
+
+
+def _spread_layout(target: Target) -> data.StructLayout:
+    """A row before it is spread, if it is packed, and how: not, or turned by whose turn it is."""
+    turns = {f"turn_{pixels}": target.cols // pixels for pixels in target.packs}
+    return data.StructLayout({"row": weight_row_layout(target), "plain": 1, **turns})
 
 
 class WeightsUnit(wiring.Component):
@@ -82,7 +91,17 @@ class WeightsUnit(wiring.Component):
         widths = tuple(
             bits * target.cols + offset for offset in (0, _OFFSET_BITS) for bits in containers
         )
-        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths)
+        short = target.short_stages
+        m.submodules.gearbox = gearbox = Gearbox(8 * target.bus_bytes, widths, short=short)
+        # Buffers on both sides of it, so that beats and rows are counted apart, and what waits for the
+        # array does not hold up a beat within a cycle.
+        inlet, out = gearbox.i, self.o
+        if short:
+            m.submodules.inlet = buffer = StreamBuffer(gearbox.i.p.shape(), short=True)
+            wiring.connect(m, buffer.o, gearbox.i)
+            m.submodules.rows = rows = StreamBuffer(_spread_layout(target), short=True)
+            m.d.comb += [self.o.valid.eq(rows.o.valid), rows.o.ready.eq(self.o.ready)]
+            inlet, out = buffer.i, rows.i
 
         m.submodules.queue = queue = HalvesQueue(
             target, Opcode.WEIGHTS, first=_REQUEST, second=_UNPACK
@@ -117,6 +136,8 @@ class WeightsUnit(wiring.Component):
         names = ("container", "gather", "pack")
         kind = Signal(data.StructLayout({name: job[name].shape() for name in names}))
         m.d.sync += [kind[name].eq(job[name]) for name in names]
+        if short:  # a packed row has weights of the widest container, whatever its bits
+            m.d.sync += kind.container.eq(Mux(job.pack == 0, job.container, len(containers) - 1))
         with m.Switch(Cat(job.container, job.gather)):
             for mode in range(2 * len(containers)):
                 gather, container = divmod(mode, len(containers))
@@ -128,14 +149,14 @@ class WeightsUnit(wiring.Component):
         m.d.comb += [
             decoded.eq(job.coded | job.block),
             wanted.eq(queue.second.valid & ~beats_done),
-            gearbox.i.p.data.eq(self.beats.p),
-            gearbox.i.p.last.eq(final_of_part),
-            gearbox.i.valid.eq(self.beats.valid & wanted & ~decoded),
-            self.beats.ready.eq(gearbox.i.ready & wanted),
-            gearbox.o.ready.eq(self.o.ready),
+            inlet.p.data.eq(self.beats.p),
+            inlet.p.last.eq(final_of_part),
+            inlet.valid.eq(self.beats.valid & wanted & ~decoded),
+            self.beats.ready.eq(inlet.ready & wanted),
+            gearbox.o.ready.eq(out.ready),
             gearbox.stop.eq(last),
-            self.o.valid.eq(gearbox.o.valid),
-            queue.second.ready.eq(self.o.valid & self.o.ready & last),
+            out.valid.eq(gearbox.o.valid),
+            queue.second.ready.eq(out.valid & out.ready & last),
         ]
         with m.If(self.beats.valid & self.beats.ready):
             m.d.sync += [
@@ -145,26 +166,39 @@ class WeightsUnit(wiring.Component):
                 beats_done.eq(final_of_part),
             ]
         m.d.sync += only_tile.eq(job.tiles == 1)
-        with m.If(self.o.valid & self.o.ready):
+        over = [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
+        over += [next_beat.eq(2), next_tile.eq(2)]
+        tile_over = [
+            first_tile.eq(0),
+            next_tile.eq(next_tile + 1),
+            final_tile.eq(next_tile == job.tiles),
+        ]
+        late = short and target.rows > 2  # counted a cycle later, before the next tile's last row
+        with m.If(out.valid & out.ready):
             m.d.sync += row.eq(row.rotate_left(1))
-            with m.If(last_row):
-                m.d.sync += [
-                    first_tile.eq(0),
-                    next_tile.eq(next_tile + 1),
-                    final_tile.eq(next_tile == job.tiles),
-                ]
-            with m.If(last):
-                m.d.sync += [beats_done.eq(0), first_beat.eq(1), first_tile.eq(1)]
-                m.d.sync += [next_beat.eq(2), next_tile.eq(2)]
-        self._unpack(m, kind, gearbox.o.p.data)
+            if not late:
+                with m.If(last_row):
+                    m.d.sync += tile_over
+                with m.If(last):
+                    m.d.sync += over
+        if late:
+            ended = Signal(2)
+            m.d.sync += ended.eq((out.valid & out.ready).replicate(2) & Cat(last_row, last))
+            with m.If(ended[0]):
+                m.d.sync += tile_over
+            with m.If(ended[1]):
+                m.d.sync += over
+        self._unpack(m, kind, gearbox.o.p.data, out)
+        if short:
+            self._spread(m, rows.o.p)
         if target.decoder_lanes:
-            complete = self._decode(m, queue, decoded & wanted, final_of_part, last)
+            complete = self._decode(m, queue, decoded & wanted, final_of_part, last, out)
             with m.If(complete):
                 m.d.sync += [beats_done.eq(0), first_beat.eq(1), next_beat.eq(2)]
         return m
 
     def _decode(
-        self, m: Module, queue: HalvesQueue, wanted: Value, final_beat: Value, last: Value
+        self, m: Module, queue: HalvesQueue, wanted: Value, final_beat: Value, last: Value, out: Any
     ) -> Signal:
         """The way through the decoder; returns whether a block is complete."""
         job = queue.second.p
@@ -181,11 +215,11 @@ class WeightsUnit(wiring.Component):
         with m.If(job.coded | job.block):
             m.d.comb += [
                 self.beats.ready.eq(decoder.i.ready & wanted),
-                self.o.valid.eq(decoder.o.valid & ~ragged),
-                decoder.o.ready.eq(self.o.ready & ~ragged),
-                self.o.p.offset.eq(row.offset),
+                out.valid.eq(decoder.o.valid & ~ragged),
+                decoder.o.ready.eq(out.ready & ~ragged),
+                self._row(out).offset.eq(row.offset),
             ]
-            for weight, decoded in zip(self.o.p.weights, row.weights, strict=True):
+            for weight, decoded in zip(self._row(out).weights, row.weights, strict=True):
                 m.d.comb += weight.eq(decoded.as_signed())
         with m.If(decoder.complete):
             m.d.comb += queue.second.ready.eq(1)
@@ -194,26 +228,49 @@ class WeightsUnit(wiring.Component):
             m.d.sync += self.number.eq(self.number + (queue.second.valid & queue.second.ready))
         return decoder.complete
 
-    def _unpack(self, m: Module, kind: data.View, word: Signal) -> None:
-        """Slice a row into its offset and sign-extended weights, spread those of a packed row."""
+    def _row(self, out: Any) -> Any:
+        """What a stream of rows gives, whether they are spread later or have been."""
+        return out.p.row if self._target.short_stages else out.p
+
+    def _unpack(self, m: Module, kind: Any, word: Signal, out: Any) -> None:
+        """Slice a row into its offset and sign-extended weights, spread those of a packed row.
+
+        With short stages they are spread by `_spread`, behind a buffer.
+        """
         target = self._target
         columns, widest = target.cols, max(target.weight_containers)
-        m.d.comb += self.o.p.offset.eq(word[:_OFFSET_BITS])
+        m.d.comb += self._row(out).offset.eq(word[:_OFFSET_BITS])
         row = Signal(columns * widest)
         m.d.comb += row.eq(Mux(kind.gather, word[_OFFSET_BITS:], word))
-        turns = {pixels: self._turn(m, pixels) for pixels in target.packs}
+        turns = {pixels: self._turn(m, pixels, out) for pixels in target.packs}
         codes = dict(enumerate(target.weight_containers))
-        for c, weight in enumerate(self.o.p.weights):
+        for c, weight in enumerate(self._row(out).weights):
             kept = {bits: row.word_select(c, bits).as_signed() for bits in codes.values()}
             m.d.comb += weight.eq(choose(kind.container, codes, kept.__getitem__))
-            for pixels, turn in turns.items():
+            for pixels, turn in turns.items() if not target.short_stages else ():
                 with m.If(kind.pack == ceil_log2(pixels)):
                     packed = row.word_select(c // len(turn), widest)
                     m.d.comb += weight.eq(Mux(turn[c % len(turn)], packed, 0))
+        if target.short_stages:
+            m.d.comb += out.p.plain.eq(kind.pack == 0)
+            for pixels, turn in turns.items():
+                its = kind.pack == ceil_log2(pixels)
+                m.d.comb += out.p[f"turn_{pixels}"].eq(Mux(its, turn, 0))
 
-    def _turn(self, m: Module, pixels: int) -> Signal:
+    def _spread(self, m: Module, spread: Any) -> None:
+        """The weights of a row, each for all columns that it may be meant for."""
+        target = self._target
+        m.d.comb += self.o.p.offset.eq(spread.row.offset)
+        for c, weight in enumerate(self.o.p.weights):
+            kept: Value = Mux(spread.plain, spread.row.weights[c], 0)
+            for pixels in target.packs:
+                turn = spread[f"turn_{pixels}"]
+                kept |= Mux(turn[c % len(turn)], spread.row.weights[c // len(turn)], 0)
+            m.d.comb += weight.eq(kept)
+
+    def _turn(self, m: Module, pixels: int, out: Any) -> Signal:
         """The row's place in its group of columns, a bit for each."""
         turn = Signal(self._target.cols // pixels, init=1, name=f"turn_{pixels}")
-        with m.If(self.o.valid & self.o.ready):
+        with m.If(out.valid & out.ready):
             m.d.sync += turn.eq(turn.rotate_left(1))
         return turn

@@ -96,7 +96,7 @@ class BurstWriter(wiring.Component):
         short = self._target.short_stages
         transfers = self.i
         if short:
-            m.submodules.transfers = waiting = StreamBuffer(TRANSFER)
+            m.submodules.transfers = waiting = StreamBuffer(TRANSFER, short=True)
             connect(m, flipped(self.i), waiting.i)
             transfers = waiting.o
             connect(m, transfers, splitter.i)
@@ -142,7 +142,7 @@ class BurstWriter(wiring.Component):
             self.fault.eq(log.fault),
         ]
 
-        m.submodules.buffer = buffer = StreamBuffer(beat_layout(self._target))
+        m.submodules.buffer = buffer = StreamBuffer(beat_layout(self._target), short=short)
         connect(m, flipped(self.beats), buffer.i)
         beats = buffer.o
 

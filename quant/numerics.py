@@ -30,6 +30,7 @@ __all__ = [
     "postprocess",
     "prepare",
     "requantize",
+    "rounding",
     "saturate",
     "store_shift",
     "where",
@@ -98,10 +99,15 @@ def prepare(bias: Any, biased_shift: Any, *, left: int, right: int) -> tuple[Any
     is limited to -left..right and made relative to -left. That changes nothing if `left` bits to
     the left saturate every value but 0, and `right` bits to the right round every one to 0.
     """
+    half, shift = rounding(biased_shift, left=left, right=right)
+    return bias + half, shift
+
+
+def rounding(biased_shift: Any, *, left: int, right: int) -> tuple[Any, Any]:
+    """Half of what a biased shift drops, and that shift as `prepare` gives it."""
     least = SHIFT_BIAS - left
     shift = clip(biased_shift, least, SHIFT_BIAS + right) - least
-    half = where(shift > left, 1 << maximum(shift - (left + 1), 0), 0)
-    return bias + half, shift
+    return where(shift > left, 1 << maximum(shift - (left + 1), 0), 0), shift
 
 
 def requantize(acc: Any, rounded_bias: Any, shift: Any, left: int) -> Any:

@@ -151,17 +151,22 @@ def asked(job: dict[str, int], x: int, address: int, target: Target) -> dict[str
 
 
 class Starter(Agent):
-    """Starts one job after the other on something with `job`, `start` and `busy`."""
+    """Starts one job after the other on something with `job`, `start` and `busy`.
+
+    A job stands a cycle before it is started.
+    """
 
     def __init__(self, dut: Any, jobs: list[dict[str, int]]) -> None:
         self.dut, self.jobs = dut, list(jobs)
         self.busy = False
-        self._started = False
+        self._started = self._stands = False
 
     def drive(self, ctx: Any, cycle: int) -> None:
-        self._started = bool(self.jobs) and not self.busy
+        free = bool(self.jobs) and not self.busy and not self._started
+        self._started = self._stands
         ctx.set(self.dut.start, int(self._started))
-        if self._started:
+        self._stands = free and not self._started
+        if self._stands:
             ctx.set(self.dut.job, self.jobs.pop(0))
 
     def sample(self, ctx: Any, cycle: int) -> None:
@@ -171,7 +176,7 @@ class Starter(Agent):
 def rows(seed: int) -> Scenario:
     """A transfer a row, the last one tagged if LOAD wants a token."""
     random = Random(seed)
-    target = Target()
+    target = Target(edge_registers=random.choice((0, 2)))
     dut = RowTransfers(target)
     jobs = [
         instruction(

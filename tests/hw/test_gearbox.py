@@ -31,7 +31,7 @@ def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
     """Feed jobs (mode, width, segments, expected words) one after the other.
 
     Return per job the words and the cycles in which they left. What is not filled of a padded word
-    is read as 0.
+    is read as 0. Before each job its mode stands for a cycle.
     """
     results = []
 
@@ -39,6 +39,9 @@ def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
         cycle = 0
         for mode, width, segments, expected in jobs:
             ctx.set(dut.mode, mode)
+            ctx.set(dut.i.valid, 0)
+            ctx.set(dut.o.ready, 0)
+            await ctx.tick()
             beats = [
                 (beat, int(index == len(segment) - 1))
                 for segment in segments
@@ -88,9 +91,10 @@ def run(dut, jobs, *, offer=lambda: True, take=lambda: True):
     in_units=st.integers(1, 8),
     out_units=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     flush=st.sampled_from(["drop", "pad"]),
+    short=st.booleans(),
     random=st.randoms(use_true_random=False),
 )
-def test_every_segment_is_cut_into_its_words(unit, in_units, out_units, flush, random):
+def test_every_segment_is_cut_into_its_words(unit, in_units, out_units, flush, short, random):
     in_width = unit * in_units
     widths = tuple(unit * units for units in out_units)
     jobs = []
@@ -103,7 +107,7 @@ def test_every_segment_is_cut_into_its_words(unit, in_units, out_units, flush, r
         jobs.append((mode, widths[mode], segments, cut(segments, in_width, widths[mode], flush)))
     offer_rate, take_rate = random.choice([0.2, 0.7, 1.0]), random.choice([0.2, 0.7, 1.0])
     results = run(
-        Gearbox(in_width, widths, flush=flush),
+        Gearbox(in_width, widths, flush=flush, short=short),
         jobs,
         offer=lambda: random.random() < offer_rate,
         take=lambda: random.random() < take_rate,
@@ -112,17 +116,18 @@ def test_every_segment_is_cut_into_its_words(unit, in_units, out_units, flush, r
         assert words == expected
 
 
+@pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("flush", ["drop", "pad"])
 @pytest.mark.parametrize(
     ("in_width", "width"), [(64, 64), (64, 128), (128, 64), (64, 96), (96, 64), (64, 16), (16, 64)]
 )
-def test_the_narrower_side_never_waits(flush, in_width, width):
+def test_the_narrower_side_never_waits(flush, short, in_width, width):
     """The first word leaves as soon as it can, and the whole takes no cycle more than it must."""
     count = math.lcm(in_width, width) // in_width * 4
     segments = [[(7 * index + 1) % (1 << in_width) for index in range(count)]] * 3
     expected = cut(segments, in_width, width, flush)
     [(words, cycles)] = run(
-        Gearbox(in_width, (width, 8), flush=flush), [(0, width, segments, expected)]
+        Gearbox(in_width, (width, 8), flush=flush, short=short), [(0, width, segments, expected)]
     )
     assert words == expected
     first = math.ceil(width / in_width)

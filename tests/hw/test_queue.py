@@ -76,17 +76,18 @@ def test_a_queue_of_one_is_refused(kind: Any) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(offer=CHANCES, take=CHANCES, seed=SEEDS)
+@given(offer=CHANCES, take=CHANCES, seed=SEEDS, short=st.booleans())
 def test_a_stream_buffer_keeps_order_and_holds_two_items(
-    offer: float, take: float, seed: int
+    offer: float, take: float, seed: int, short: bool
 ) -> None:
-    dut = StreamBuffer(8)
+    dut = StreamBuffer(8, short=short)
     source, sink = passed(dut.i, dut.o, dut, offer=offer, take=take, seed=seed, opened=2)
     assert source.cycles[2] > sink.cycles[0]
 
 
-def test_a_stream_buffer_passes_an_item_every_cycle_one_cycle_late() -> None:
-    dut = StreamBuffer(8)
+@pytest.mark.parametrize("short", [False, True])
+def test_a_stream_buffer_passes_an_item_every_cycle_one_cycle_late(short: bool) -> None:
+    dut = StreamBuffer(8, short=short)
     source, sink = passed(dut.i, dut.o, dut)
     assert [out - into for into, out in zip(source.cycles, sink.cycles, strict=True)] == [1] * 40
     assert source.cycles == list(range(source.cycles[0], source.cycles[0] + 40))
