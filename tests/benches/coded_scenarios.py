@@ -69,6 +69,7 @@ def coded(seed: int) -> Scenario:
         bus_bytes=random.choice(BUSES),
         burst_beats=1,
         unit_queue=random.choice((1, 4)),
+        edge_registers=random.choice((0, 2)),
     )
     dut = WeightsUnit(target)
     memory, jobs, expected = b"", [], []

@@ -291,6 +291,7 @@ def weights(seed: int) -> Scenario:
         act_depth=random.choice((16, 100, 4096, 65536)),
         bus_bytes=random.choice(BUSES),
         burst_beats=1,
+        edge_registers=random.choice((0, 2)),
     )
     dut = WeightsUnit(target)
     memory, jobs, expected = b"", [], []

@@ -200,6 +200,7 @@ def parameters(seed: int) -> Scenario:
         acc_bits=random.randint(24, 48),
         bus_bytes=random.choice(BUSES),
         burst_beats=1,
+        edge_registers=random.choice((0, 2)),
     )
     dut = ParameterLoader(target)
     bus, groups = target.bus_bytes, 4
