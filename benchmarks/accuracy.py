@@ -9,6 +9,10 @@ the squared difference between the outputs and the float network's over the test
 of the latter: it tells methods apart where accuracies differ by a few images.
 
     python benchmarks/accuracy.py --fashion DIR --mnist DIR --imagenet DIR --tiny DIR --vww DIR [NETWORK ...]
+    python benchmarks/accuracy.py ... --only "all, 4 bits in fully connected layers" --views
+
+With --views each test image is seen five times, moved a little, and rows go to accuracy_views.json: where
+two methods differ by a few answers, five times the images tell whether one is better.
 
 Brevitas is measured where it is installed: `pip install --no-deps brevitas dependencies==2.0.1
 unfoldNd tqdm` beside the other packages is enough.
@@ -23,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import accuracy_models
@@ -47,7 +52,7 @@ from tilewright.quant.reference import quantize_inputs, run_fixed
 
 __all__ = ["LADDER", "main", "measure"]
 
-PATH = RESULTS / "accuracy.json"
+PATH, VIEWS_PATH = RESULTS / "accuracy.json", RESULTS / "accuracy_views.json"
 
 LADDER: dict[str, dict[str, Any]] = {
     "static": {"static": True},
@@ -252,13 +257,13 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["model"], row["tool"], row["method"], row["weight_bits"], row["feature_bits"]
 
 
-def save(row: Row) -> None:
+def save(row: Row, path: Path = PATH) -> None:
     """Put `row` into the results, in place of one for the same network, method and bits."""
-    rows = json.loads(PATH.read_text("utf-8")) if PATH.is_file() else []
+    rows = json.loads(path.read_text("utf-8")) if path.is_file() else []
     rows = [other for other in rows if _key(other) != _key(row)] + [row]
     order = list(TASKS)
     rows.sort(key=lambda r: order.index(r["model"]))
-    PATH.write_text(to_json(rows), "utf-8")
+    path.write_text(to_json(rows), "utf-8")
     loss = 100 * (row["float_accuracy"] - row["accuracy"])
     print(
         f"{row['model']} {row['tool']} {row['method']} {row['weight_bits']}/{row['feature_bits']}: "
@@ -277,6 +282,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", help=", ".join(TASKS))
     parser.add_argument("--only", nargs="+", default=(), metavar="METHOD", help="by name")
     parser.add_argument("--weight-bits", nargs="+", type=int, default=(), metavar="N")
+    parser.add_argument("--views", action="store_true", help="see each test image five times")
     accuracy_models.add_arguments(parser)
     options = parser.parse_args()
     options.models = options.models or list(TASKS)
@@ -284,8 +290,10 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown network {unknown[0]!r}; there are {', '.join(TASKS)}")
     torch.set_num_threads(1)
+    keep = partial(save, path=VIEWS_PATH) if options.views else save
     for task in accuracy_models.tasks(options):
-        measure(task, save, options.only, options.weight_bits)
+        seen = accuracy_models.views(task) if options.views else task
+        measure(seen, keep, options.only, options.weight_bits)
     return 0
 
 

@@ -16,7 +16,7 @@ import csv
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import efficientnet_lite0
@@ -29,7 +29,7 @@ from tilewright.graph.ir import Graph
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import fashion
 
-__all__ = ["TASKS", "Skip", "Task", "add_arguments", "photographs", "tasks"]
+__all__ = ["TASKS", "Skip", "Task", "add_arguments", "photographs", "tasks", "views"]
 
 PIXEL_SCALE = [1 / 255]
 
@@ -68,6 +68,19 @@ class Task:
     def source(self) -> str:
         """Name of the network's input."""
         return self.graph.inputs[0].name
+
+
+def views(task: Task) -> Task:
+    """The same network with five views of each test image, which tell close methods apart.
+
+    They are the image, and it moved by a 28th of its side to the left, right, up and down, its edge repeated.
+    """
+    step, seen = max(1, task.images.shape[-1] // 28), [task.images]
+    padded = np.pad(task.images, ((0, 0), (0, 0), (step, step), (step, step)), mode="edge")
+    height, width = task.images.shape[-2:]
+    for top, left in ((step, 0), (step, 2 * step), (0, step), (2 * step, step)):
+        seen.append(padded[..., top : top + height, left : left + width])
+    return replace(task, images=np.concatenate(seen), labels=np.tile(task.labels, len(seen)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

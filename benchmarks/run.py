@@ -302,6 +302,10 @@ TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "conv_utilization": ("", _convolution),
     "efficientnet_lite0": ("", _efficientnet),
     "accuracy": ("Accuracy in fixed point", accuracy_table.lines),
+    "accuracy_views": (
+        "The same, each test image seen five times, moved a little",
+        accuracy_table.lines,
+    ),
     "compression": ("Compression", compression_table.lines),
     "compression_layers": ("Compression, layer by layer", plain),
     "compression_lowrank": ("Low rank at equal ranks, without retraining", plain),
