@@ -60,9 +60,13 @@ GOALS = (
 
 
 def attempts(netlist: Path, mhz: float, seeds: int) -> Iterator[Route]:
-    """One seed after the other, until one meets the clock."""
+    """One seed after the other, until one meets the clock; not those that cannot be routed."""
     for seed in range(1, seeds + 1):
-        found = route(netlist, mhz=mhz, seed=seed, placer=PLACER)
+        try:
+            found = route(netlist, mhz=mhz, seed=seed, placer=PLACER)
+        except RuntimeError as error:  # the clock's pin can be put where no way leads to its network
+            print(f"  seed {seed}: {error}", flush=True)
+            continue
         print(f"  seed {seed}: {found.fmax_mhz:g} MHz; {found.critical}", flush=True)
         yield found
         if found.met:
@@ -73,6 +77,8 @@ def measure(target: Target, mhz: float, seeds: int = SEEDS) -> dict[str, Any]:
     """The record of one accelerator: its best seed."""
     with tempfile.TemporaryDirectory() as folder:
         tried = list(attempts(synthesize(target, Path(folder), soft_controls=True), mhz, seeds))
+    if not tried:
+        sys.exit(f"{target.name}: none of {seeds} seeds could be placed and routed")
     best = max(tried, key=lambda one: (one.met, one.fmax_mhz))
     blocks = best.used["MULT18X18D"]
     return {
