@@ -64,7 +64,7 @@ def attempts(netlist: Path, mhz: float, seeds: int) -> Iterator[Route]:
     for seed in range(1, seeds + 1):
         try:
             found = route(netlist, mhz=mhz, seed=seed, placer=PLACER)
-        except RuntimeError as error:  # the clock's pin can be put where no way leads to its network
+        except RuntimeError as error:  # the clock's pin can be put out of its network's reach
             print(f"  seed {seed}: {error}", flush=True)
             continue
         print(f"  seed {seed}: {found.fmax_mhz:g} MHz; {found.critical}", flush=True)
