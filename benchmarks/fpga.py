@@ -140,16 +140,23 @@ def synthesize_verilog(
     return netlist
 
 
-def route(netlist: Path, *, mhz: float, seed: int, placer: Sequence[str] = ()) -> Route:
+def route(
+    netlist: Path, *, mhz: float, seed: int, placer: Sequence[str] = (), clock_site: str = ""
+) -> Route:
     """Place and route; a clock that is not met is an error of nextpnr's, which `met` tells.
 
-    `placer` are more options for it.
+    `placer` are more options for it, and `clock_site` the clock's pin, where nextpnr shall not choose one:
+    its static placer takes any, of which some have no way to the clock network.
     """
     start = time.monotonic()
     report = netlist.with_name(f"seed_{seed}.json")
     options = [f"--{PART}", "--speed", str(SPEED), "--package", CASE, "--json", netlist.name]
     options += ["--freq", f"{mhz:g}", "--seed", str(seed), "--router", "router2"]
     options += [*placer, "--lpf-allow-unconstrained", "--report", report.name, "--quiet"]
+    if clock_site:
+        constraints = netlist.with_name("clock.lpf")
+        constraints.write_text(f'LOCATE COMP "clk" SITE "{clock_site}";\n', "utf-8")
+        options += ["--lpf", constraints.name]
     # WebAssembly has a /tmp of its own: names are relative to the netlist's folder.
     done = subprocess.run(
         [sys.executable, "-c", _NEXTPNR, *options],

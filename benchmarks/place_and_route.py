@@ -33,8 +33,9 @@ __all__ = ["GOALS", "measure"]
 SEEDS = 3
 PLACER = ("--placer", "static")
 """nextpnr's placer that moves all cells at once: wires of the 12x12 are a quarter shorter than with its
-default one (403,000 to 304,000 after placement), which then takes half the time. On the 8x8 the default
-one at its best (--placer-heap-timingweight 100) left a wire of 8.5 ns: 107.9 MHz with seed 1."""
+default one (403,000 to 304,000 after placement), and routing takes half the time."""
+CLOCK_SITE = "G2"
+"""A pin next to the clock network: the ULX3S has its oscillator there."""
 ECP5 = Target(
     name="ecp5-8x8",
     rows=8,
@@ -60,13 +61,9 @@ GOALS = (
 
 
 def attempts(netlist: Path, mhz: float, seeds: int) -> Iterator[Route]:
-    """One seed after the other, until one meets the clock; not those that cannot be routed."""
+    """One seed after the other, until one meets the clock."""
     for seed in range(1, seeds + 1):
-        try:
-            found = route(netlist, mhz=mhz, seed=seed, placer=PLACER)
-        except RuntimeError as error:  # the clock's pin can be put out of its network's reach
-            print(f"  seed {seed}: {error}", flush=True)
-            continue
+        found = route(netlist, mhz=mhz, seed=seed, placer=PLACER, clock_site=CLOCK_SITE)
         print(f"  seed {seed}: {found.fmax_mhz:g} MHz; {found.critical}", flush=True)
         yield found
         if found.met:
@@ -77,8 +74,6 @@ def measure(target: Target, mhz: float, seeds: int = SEEDS) -> dict[str, Any]:
     """The record of one accelerator: its best seed."""
     with tempfile.TemporaryDirectory() as folder:
         tried = list(attempts(synthesize(target, Path(folder), soft_controls=True), mhz, seeds))
-    if not tried:
-        sys.exit(f"{target.name}: none of {seeds} seeds could be placed and routed")
     best = max(tried, key=lambda one: (one.met, one.fmax_mhz))
     blocks = best.used["MULT18X18D"]
     return {
@@ -131,6 +126,7 @@ def _save(target: Target, record: dict[str, Any]) -> None:
         "yosys": [SYNTHESIS, *SOFT_CONTROLS, *MAPPING],
         "nextpnr": f"--{PART} --speed {SPEED} --package {CASE} --router router2 --freq target_mhz "
         + " ".join(PLACER),
+        "clock_site": CLOCK_SITE,
         "target": dataclasses.asdict(target),
     }
     save(f"place_and_route/{target.name}", context, ("pyosys", PACKAGE))
