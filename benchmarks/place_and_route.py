@@ -33,7 +33,7 @@ __all__ = ["GOALS", "measure"]
 SEEDS = 3
 PLACER = ("--placer", "static")
 """nextpnr's placer that moves all cells at once: wires of the 12x12 are a quarter shorter than with its
-default one (403,000 to 304,000 after placement), and routing takes half the time."""
+default one (403,000 to 304,000 after placement), and refining them takes half the time."""
 CLOCK_SITE = "G2"
 """A pin next to the clock network: the ULX3S has its oscillator there."""
 ECP5 = Target(

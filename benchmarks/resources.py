@@ -10,6 +10,7 @@ tilewright.sweep.resources is fitted to some of them, and compared with the othe
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -42,7 +43,7 @@ Array = npt.NDArray[np.float64]
 
 MODEL = Path(__file__).parents[1] / "src" / "tilewright" / "sweep" / "model.json"
 FITTED, TESTED = 16, 8
-"""Designs that the model is fitted to, and others that it is compared with."""
+"""Designs that the model is fitted to, and others that it is compared with, besides those of LARGE."""
 SEED = 7
 CHOICES: dict[str, tuple[Any, ...]] = {
     "array": (
@@ -71,17 +72,25 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "edge_registers": (0, 1, 1, 2),
     "leaky": (False, False, True),
 }
+LARGE = ((8, 16), (16, 8), (10, 10), (12, 12), (12, 16), (16, 16))
+"""Arrays of one more design that the model is fitted to, and one more that it is compared with, each."""
 
 
-def designs(family: str, count: int) -> list[Target]:
-    """Targets drawn from CHOICES: always the same, in the same order."""
-    return [target for target, _ in zip(_draw(family), range(count), strict=False)]
+def designs(family: str, fitted: int, tested: int) -> tuple[list[Target], list[Target]]:
+    """Targets drawn from CHOICES, to fit the model to and to compare: always the same, in the same order."""
+    drawn = list(itertools.islice(_draw(family, CHOICES), fitted + tested))
+    large = [
+        list(itertools.islice(_draw(family, CHOICES | {"array": (array,)}, SEED + number), 2))
+        for number, array in enumerate(LARGE)
+    ]
+    firsts, seconds = ([pair[i] for pair in large] for i in (0, 1))
+    return drawn[:fitted] + firsts, drawn[fitted:] + seconds
 
 
-def _draw(family: str) -> Iterator[Target]:
-    source = random.Random(SEED)
+def _draw(family: str, choices: Mapping[str, Sequence[Any]], seed: int = SEED) -> Iterator[Target]:
+    source = random.Random(seed)
     while True:
-        fields = {name: source.choice(values) for name, values in CHOICES.items()}
+        fields = {name: source.choice(values) for name, values in choices.items()}
         fields["rows"], fields["cols"] = fields.pop("array")
         try:
             yield Target(name="drawn", multiplier=family, **fields)
@@ -89,14 +98,14 @@ def _draw(family: str) -> Iterator[Target]:
             continue  # parameters that exclude each other
 
 
-def measure(family: str, count: int) -> list[tuple[Target, Counts]]:
-    """Synthesize `count` designs."""
+def measure(targets: Sequence[Target], family: str) -> list[tuple[Target, Counts]]:
+    """Synthesize designs."""
     found = []
-    for number, target in enumerate(designs(family, count), 1):
+    for number, target in enumerate(targets, 1):
         start = time.monotonic()
         counts = synthesize(target, family, cache_folder())
         found.append((target, counts))
-        print(f"{number}/{count} {target.rows}x{target.cols}: {total(counts)}, "
+        print(f"{number}/{len(targets)} {target.rows}x{target.cols}: {total(counts)}, "
               f"{time.monotonic() - start:.0f} s", flush=True)  # fmt: skip
     return found
 
@@ -166,9 +175,11 @@ def main() -> int:
     parser.add_argument("--tested", type=int, default=TESTED, help="designs (default %(default)s)")
     options = parser.parse_args()
     start = time.monotonic()
-    found = measure(options.family, options.fitted + options.tested)
+    fitted, tested = (
+        measure(targets, options.family)
+        for targets in designs(options.family, options.fitted, options.tested)
+    )
     rest = boards(options.family)
-    fitted, tested = found[: options.fitted], found[options.fitted :]
     units = fit(fitted)
     record = {
         "family": options.family,
@@ -176,10 +187,10 @@ def main() -> int:
         "seconds": round(time.monotonic() - start, 1),
         "errors": {"fitted": errors(units, fitted), "tested": errors(units, tested)},
         "designs": [
-            {"fitted": number < options.fitted, "parameters": _drawn(target),
+            {"fitted": number < len(fitted), "parameters": _drawn(target),
              "counted": total(counts), "predicted": _rounded(predict(target, units)),
              "units": counts}
-            for number, (target, counts) in enumerate(found)
+            for number, (target, counts) in enumerate(fitted + tested)
         ],
     }  # fmt: skip
     print(json.dumps(record["errors"], indent=2))
