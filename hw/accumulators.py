@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from tilewright.compiler.target import Target
 from tilewright.hw.accumulator_column import AccumulatorColumn, sum_layout
-from tilewright.hw.flow import flow
+from tilewright.hw.flow import flow, registered
 
 __all__ = ["Accumulators", "drain_layout", "drained_layout"]
 
@@ -90,16 +90,16 @@ class Accumulators(wiring.Component):
         marks = Cat(request.p.first, request.p.last, request.p.tag)
         distance: Value = request.p.distance
         for stage in range(target.drain_latency):
-            marks = _later(m, marks, f"marks_{stage}")
+            marks = registered(m, marks, f"marks_{stage}")
         for stage in range(target.drain_latency - 1):
-            distance = _later(m, distance, f"distance_{stage}")
+            distance = registered(m, distance, f"distance_{stage}")
         m.d.comb += Cat(drained.p.first, drained.p.last, drained.p.tag).eq(marks)
         control = self.control
         drain_half: Value = self.drain_half
         columns = []
         for c in range(target.cols):
             if target.short_stages and c % target.neighbours == 0:
-                drain_half = _later(m, drain_half, f"drain_half_{c}")
+                drain_half = registered(m, drain_half, f"drain_half_{c}")
             m.submodules[f"column_{c}"] = column = AccumulatorColumn(target)
             m.d.comb += [
                 column.control_in.eq(control),
@@ -113,7 +113,7 @@ class Accumulators(wiring.Component):
                 control = column.control_out
         accs = Cat(columns)
         if target.packs:
-            accs = _later(m, self._rotated(accs, distance), "accs")
+            accs = registered(m, self._rotated(accs, distance), "accs")
         m.d.comb += drained.p.accs.eq(accs)
         return m
 
@@ -126,10 +126,3 @@ class Accumulators(wiring.Component):
                 Mux(bit, parts[(g + (1 << level)) % groups], part) for g, part in enumerate(parts)
             ]
         return Cat(parts)
-
-
-def _later(m: Module, value: Value, name: str) -> Signal:
-    """A value, one cycle later."""
-    register = Signal(len(value), name=name, reset_less=True)
-    m.d.sync += register.eq(value)
-    return register

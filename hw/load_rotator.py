@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from tilewright.compiler.target import Target
+from tilewright.hw.flow import registered
 
 __all__ = ["LoadRotator", "bank_addresses"]
 
@@ -62,9 +63,9 @@ class LoadRotator(wiring.Component):
         enable, place, lanes = Value.cast(self.enable), Cat(addresses), Value.cast(self.lanes)
         turn: Value = distance
         if self._target.packs:
-            enable = _later(m, enable, "enable", reset_less=False)
-            place, lanes = _later(m, place, "place"), _later(m, lanes, "lanes")
-            turn = _later(m, distance, "turn")
+            enable = registered(m, enable, "enable", reset_less=False)
+            place, lanes = registered(m, place, "place"), registered(m, lanes, "lanes")
+            turn = registered(m, distance, "turn")
         width = len(lanes) // groups
         parts = [lanes.word_select(g, width) for g in range(groups)]
         for level in range(ceil_log2(groups)):
@@ -74,9 +75,9 @@ class LoadRotator(wiring.Component):
             ]
         word: Value = Cat(parts)
         for stage in range(1 + self._target.edge_registers):
-            enable = _later(m, enable, f"enable_{stage}", reset_less=False)
-            place = _later(m, place, f"place_{stage}")
-            word = _later(m, word, f"word_{stage}")
+            enable = registered(m, enable, f"enable_{stage}", reset_less=False)
+            place = registered(m, place, f"place_{stage}")
+            word = registered(m, word, f"word_{stage}")
         m.d.comb += [
             self.write_enable.eq(enable),
             self.write_address.eq(place),
@@ -99,10 +100,3 @@ class LoadRotator(wiring.Component):
             with m.Default():
                 m.d.comb += [own.eq(self.address) for own in addresses]
         return addresses
-
-
-def _later(m: Module, value: Value, name: str, *, reset_less: bool = True) -> Signal:
-    """A value, one cycle later."""
-    register = Signal(len(value), name=name, reset_less=reset_less)
-    m.d.sync += register.eq(value)
-    return register

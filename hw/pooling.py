@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value, signed
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.target import Target
-from tilewright.hw.flow import flow
+from tilewright.hw.flow import flow, registered
 from tilewright.hw.hls import Datapath, combinational, trace
 from tilewright.quant import numerics
 
@@ -101,9 +101,9 @@ class Pooling(wiring.Component):
         is_sum, always, adds = self.is_sum, Signal(), Signal()
         for c, (value, upcoming) in enumerate(zip(compared.accs, entered.accs, strict=True)):
             if c % self._neighbours == 0:
-                is_sum = _later(m, f"is_sum{c}", is_sum)
-                always = _later(m, f"always{c}", valids[1] & (entered.first | is_sum))
-                adds = _later(m, f"adds{c}", is_sum & ~entered.first)
+                is_sum = registered(m, is_sum, f"is_sum{c}")
+                always = registered(m, valids[1] & (entered.first | is_sum), f"always{c}")
+                adds = registered(m, is_sum & ~entered.first, f"adds{c}")
             running = Signal(acc, name=f"running{c}", reset_less=True)
             step = Signal(acc, name=f"step{c}")
             # Whether the value is taken if the one before is, and if that is not.
@@ -122,10 +122,3 @@ class Pooling(wiring.Component):
             m.d.sync += taken.eq(takes_it)
             with m.If(takes_it):
                 m.d.sync += running.eq(step)
-
-
-def _later(m: Module, name: str, value: Value) -> Signal:
-    """A bit, one cycle later."""
-    later = Signal(name=name, reset_less=True)
-    m.d.sync += later.eq(value)
-    return later

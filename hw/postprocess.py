@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from amaranth import Module, Signal, Value, signed
+from amaranth import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tilewright.compiler.activations import resolve
 from tilewright.compiler.target import Target
 from tilewright.graph.functions import Function
-from tilewright.hw.flow import flow
+from tilewright.hw.flow import flow, registered
 from tilewright.hw.hls import Datapath, Input, PipelineCore, schedule, trace
 from tilewright.quant import numerics
 from tilewright.quant.numerics import LEAKY_BITS, SHIFT_BIAS, SHIFT_MAX
@@ -172,7 +172,9 @@ class PostProcess(wiring.Component):
         shared = {name: getattr(self, name) for name in self._shared}
         for c, record in enumerate(self.records):
             if self._short and c % self._neighbours == 0:
-                shared = {name: _later(m, f"{name}_{c}", value) for name, value in shared.items()}
+                shared = {
+                    name: registered(m, value, f"{name}_{c}") for name, value in shared.items()
+                }
             lane = PipelineCore(self._plan)
             m.submodules[f"lane{c}"] = lane
             m.d.comb += [
@@ -190,10 +192,3 @@ class PostProcess(wiring.Component):
                 result = later
             m.d.comb += self.o.p.lanes[c].eq(result)
         return m
-
-
-def _later(m: Module, name: str, value: Value) -> Signal:
-    """A value, one cycle later."""
-    later = Signal.like(value, name=name, reset_less=True)
-    m.d.sync += later.eq(value)
-    return later
