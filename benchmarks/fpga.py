@@ -141,25 +141,33 @@ def synthesize_verilog(
 
 
 def route(
-    netlist: Path, *, mhz: float, seed: int, placer: Sequence[str] = (), clock_site: str = ""
+    netlist: Path,
+    *,
+    mhz: float,
+    seed: int,
+    margin_mhz: float = 0.0,
+    options: Sequence[str] = (),
+    clock_site: str = "",
 ) -> Route:
-    """Place and route; a clock that is not met is an error of nextpnr's, which `met` tells.
+    """Place and route, and compare the clock that nextpnr reports after routing with `mhz`.
 
-    `placer` are more options for it, and `clock_site` the clock's pin, where nextpnr shall not choose one:
-    its static placer takes any, of which some have no way to the clock network.
+    nextpnr is asked for `margin_mhz` more than that: what rips up slow wires stops at what it is asked for
+    by an estimate of its own, which is up to 0.05 ns short of its last analysis. `options` are more options
+    for it, and `clock_site` the clock's pin, where nextpnr shall not choose one: its static placer takes
+    any, of which some have no way to the clock network.
     """
     start = time.monotonic()
     report = netlist.with_name(f"seed_{seed}.json")
-    options = [f"--{PART}", "--speed", str(SPEED), "--package", CASE, "--json", netlist.name]
-    options += ["--freq", f"{mhz:g}", "--seed", str(seed), "--router", "router2"]
-    options += [*placer, "--lpf-allow-unconstrained", "--report", report.name, "--quiet"]
+    arguments = [f"--{PART}", "--speed", str(SPEED), "--package", CASE, "--json", netlist.name]
+    arguments += ["--freq", f"{mhz + margin_mhz:g}", "--seed", str(seed), "--router", "router2"]
+    arguments += [*options, "--lpf-allow-unconstrained", "--report", report.name, "--quiet"]
     if clock_site:
         constraints = netlist.with_name("clock.lpf")
         constraints.write_text(f'LOCATE COMP "clk" SITE "{clock_site}";\n', "utf-8")
-        options += ["--lpf", constraints.name]
+        arguments += ["--lpf", constraints.name]
     # WebAssembly has a /tmp of its own: names are relative to the netlist's folder.
     done = subprocess.run(
-        [sys.executable, "-c", _NEXTPNR, *options],
+        [sys.executable, "-c", _NEXTPNR, *arguments],
         cwd=netlist.parent,
         check=False,
         capture_output=True,
@@ -171,7 +179,7 @@ def route(
     (clock,) = found["fmax"].values()
     return Route(
         seed=seed,
-        met=done.returncode == 0 and clock["achieved"] >= mhz,
+        met=clock["achieved"] >= mhz,
         fmax_mhz=round(clock["achieved"], 1),
         used={name: cell["used"] for name, cell in found["utilization"].items() if cell["used"]},
         critical=_critical(found["critical_paths"]),
