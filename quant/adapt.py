@@ -27,6 +27,8 @@ def adapt(
     config: QuantConfig,
     floats: Sequence[Sequence[npt.NDArray[np.float32]]],
     integers: Sequence[Sequence[torch.Tensor]],
+    *,
+    classifier: bool = False,
 ) -> tuple[FixedLayer, Step]:
     """`fixed` with the rounding and the bias that `config` asks for, and what was done.
 
@@ -37,12 +39,13 @@ def adapt(
     formats : format of every tensor that the layer reads
     config : its `rounding`, `bias_correction`, `per_channel` and `acc_bits` count
     floats, integers : chunks of each input in the float and in the fixed network
+    classifier : whether it is the network's last layer, and other layers' weights have more bits
     """
     scales = [2.0 ** -formats[name].frac for name in fixed.layer.all_inputs]
     samples = draw(fixed.layer, floats, integers, scales)
     limit = 1 << (config.acc_bits - 1)
     if config.rounding == "learned":
-        adapted, note = _learned(fixed, build, formats, config, samples)
+        adapted, note = _learned(fixed, build, formats, config, samples, classifier)
         if max(accumulator_bounds(adapted, formats)) < limit:
             return adapted, _step(adapted, note)
     assert fixed.weight is not None
@@ -60,6 +63,7 @@ def _learned(
     formats: Mapping[str, QFormat],
     config: QuantConfig,
     samples: Samples,
+    classifier: bool,
 ) -> tuple[FixedLayer, str]:
     conv = fixed.layer.conv
     assert conv is not None and fixed.weight is not None
@@ -74,6 +78,7 @@ def _learned(
         finest=_finest(fixed, formats, config),
         per_channel=config.per_channel,
         scarce=fixed.layer.kind == "fc",
+        classifier=classifier,
     )
     adapted = build(weight_frac=found.weight_frac, weight=found.weight, bias=found.bias)
     moved = np.count_nonzero(found.weight != fixed.weight)

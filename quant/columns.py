@@ -1,13 +1,13 @@
 """Factors of a map's channels with which the weights that read it round well.
 
-A last layer of few bits reads each channel by a column of its weights, and `tilewright.quant.rescale` may
+A last or a fully connected layer of few bits reads each channel by a column of its weights, and `tilewright.quant.rescale` may
 divide that column by a factor a, and multiply the channel: the channel's makers have more bits, and lose
 next to nothing. So the factors are chosen for the reader. The squared error of what it gives, over the
 rounded weights Q (real values, [O, d]) and the factors,
 
-    sum over outputs o of |(W_o - Q_o a) X|²,
+    sum over outputs o of m_o |(W_o - Q_o a) X|²,
 
-is quadratic in each of them: Q is found by the coordinate descent of
+with m_o for what an error there does behind, is quadratic in each of them: Q is found by the coordinate descent of
 `tilewright.quant.reconstruct`, then a by least squares within its bounds, and so on in turn, from several
 starts. Both see no more of the images than their second moments, damped.
 """
@@ -52,6 +52,7 @@ def fit_columns(
     windows: DoubleArray,
     bounds: tuple[DoubleArray, DoubleArray],
     *,
+    importance: DoubleArray,
     learned: bool,
 ) -> DoubleArray:
     """Factor of each input channel of a convolution without groups, float64 [I].
@@ -62,6 +63,7 @@ def fit_columns(
     bits : of its weights
     windows : what it reads on calibration images [samples, I · kernel height · kernel width]
     bounds : the least and the largest that each factor may be [I], 1 within
+    importance : of the squared error of each of the reader's outputs [O]
     learned : whether its weights will be rounded by learned rounding, or to the nearest
     """
     assert reader.conv is not None
@@ -71,10 +73,12 @@ def fit_columns(
     rows = max(1, _WEIGHTS // weight[0].size)
     rng = np.random.default_rng(0)
     if len(weight) > rows:
-        weight = weight[np.sort(rng.choice(len(weight), rows, replace=False))]
+        chosen = np.sort(rng.choice(len(weight), rows, replace=False))
+        weight, importance = weight[chosen], importance[chosen]
     moments = _moments(windows)
     problem = _Problem(
         weight=weight.reshape(len(weight), -1).astype(np.float64),
+        importance=importance,
         channel=np.repeat(np.arange(weight.shape[1]), weight[0, 0].size),
         moments=moments,
         factor=np.linalg.cholesky(moments).T.astype(np.float64),
@@ -99,6 +103,7 @@ class _Problem:
     Attributes
     ----------
     weight : real weights [O, d]
+    importance : of each output's squared error [O]
     channel : input channel of each column, int64 [d]
     moments : second moments of what the columns read [d, d]
     factor : such that factorᵀ factor are the moments [d, d]
@@ -107,6 +112,7 @@ class _Problem:
     """
 
     weight: DoubleArray
+    importance: DoubleArray
     channel: IntArray
     moments: DoubleArray
     factor: DoubleArray
@@ -139,7 +145,7 @@ def _descend(
 
 
 def _rounded(problem: _Problem, factors: DoubleArray) -> tuple[DoubleArray, float]:
-    """Real values of the rounded weights [O, d] for these factors, and the error of all outputs."""
+    """Real values of the rounded weights [O, d] for these factors, and the weighted error of all outputs."""
     scale = factors[problem.channel]
     divided = problem.weight / scale
     fracs = np.array([initial_frac(row.min(), row.max(), problem.bits) for row in divided])
@@ -150,7 +156,7 @@ def _rounded(problem: _Problem, factors: DoubleArray) -> tuple[DoubleArray, floa
         [fracs + more for more in _FINER],
         problem.sweeps,
     )
-    return np.ldexp(found.astype(np.float64), -fracs[:, None]), float(errors.sum())
+    return np.ldexp(found.astype(np.float64), -fracs[:, None]), float(errors @ problem.importance)
 
 
 def _least_squares(
@@ -162,9 +168,10 @@ def _least_squares(
 ) -> DoubleArray:
     """Factors of least error with these rounded weights [O, d], within bounds, by coordinate descent."""
     starts = np.flatnonzero(np.diff(problem.channel, prepend=-1))
-    curvature = problem.moments * (rounded.T @ rounded)
+    weighted = rounded * problem.importance[:, None]
+    curvature = problem.moments * (rounded.T @ weighted)
     curvature = np.add.reduceat(np.add.reduceat(curvature, starts, axis=0), starts, axis=1)
-    slope = np.add.reduceat((rounded * (problem.weight @ problem.moments)).sum(axis=0), starts)
+    slope = np.add.reduceat((weighted * (problem.weight @ problem.moments)).sum(axis=0), starts)
     result = factors.copy()
     free = np.flatnonzero((curvature.diagonal() > 0.0) & (lowest < highest))
     for _ in range(_STEPS):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,10 @@ _DAMPINGS = (0.01, 0.1, 1.0, 10.0)
 """Added to the diagonal of the second moments, relative to its mean, against too few images: the first
 where an image gives many samples, else the one that does best on samples held out."""
 _FOLDS = 4
+_SHARES = (0.0, 0.8)
+"""Of the moments that come from a classifier's weights: the one that does best on samples held out."""
+_OWN = 1 / 32
+"""Weight of an error along a class's own weights, relative to all directions' together."""
 _ENOUGH = 4
 """Samples for each weight of a channel from which on the target itself is fitted to the data."""
 
@@ -74,14 +79,16 @@ class _Problem:
     """Mean wanted result, float64 [O]."""
     kept: torch.Tensor
     """1 where the weight is not exactly 0, [G, O/G, d]: what was pruned stays pruned."""
+    own: torch.Tensor | None = None
+    """A direction along which the error of each output channel counts besides, [G, O/G, d]."""
 
     def part(self, rows: slice) -> _Problem:
         """The problem of some output channels; of all of them where there are several groups."""
         if len(self.target) > 1:
             return self
-        return replace(
-            self, target=self.target[:, rows], goal=self.goal[rows], kept=self.kept[:, rows]
-        )
+        own = None if self.own is None else self.own[:, rows]
+        target, kept = self.target[:, rows], self.kept[:, rows]
+        return replace(self, target=target, goal=self.goal[rows], kept=kept, own=own)
 
 
 def corrected_bias(weight: DoubleArray, samples: Samples) -> DoubleArray:
@@ -139,6 +146,7 @@ def reconstruct(
     finest: IntArray,
     per_channel: bool,
     scarce: bool = False,
+    classifier: bool = False,
 ) -> Reconstruction:
     """Integer weights of least squared error of the layer's results on `samples`.
 
@@ -152,15 +160,19 @@ def reconstruct(
     finest : largest fractional length that a channel may get, int64 [O]
     per_channel : whether each channel takes its own best offset, or all take one
     scarce : whether an image gives one sample, as to a fully connected layer
+    classifier : whether, of a scarce layer with no more samples than weights of a channel, the weights
+        may also say what is read; for a network's last layer, where it has fewer bits than others
     """
-    size, damping = weight[0].size, _DAMPINGS[0]
+    size, damping, share = weight[0].size, _DAMPINGS[0], 0.0
     offsets = offsets if samples.windows.shape[1] > size else offsets[:1]
     if scarce:
         limit = finest if per_channel else fracs + max(offsets)
         tried = [np.minimum(fracs + offset, limit) for offset in offsets]
-        damping, fracs = _held_out(weight, form, tried, samples, per_channel=per_channel)
+        shares = _SHARES if classifier and samples.windows.shape[1] <= size else _SHARES[:1]
+        found = _held_out(weight, form, tried, samples, shares, per_channel=per_channel)
+        (damping, share), fracs = found
         offsets = (0,)
-    problem = _problem(weight, samples, damping)
+    problem = _problem(weight, samples, damping, share)
     rows = len(weight) if samples.windows.shape[0] > 1 else max(1, _BLOCK // size)
     parts = [slice(start, start + rows) for start in range(0, len(weight), rows)]
     if not per_channel and len(offsets) > 1:
@@ -203,23 +215,25 @@ def _held_out(
     form: QFormat,
     tried: Sequence[IntArray],
     samples: Samples,
+    shares: Sequence[float],
     *,
     per_channel: bool,
-) -> tuple[float, IntArray]:
-    """The damping and the fractional lengths [O] that do best on samples held out.
+) -> tuple[tuple[float, float], IntArray]:
+    """Damping and share of the weights' moments, and fractional lengths [O], that do best on samples held out.
 
-    Weights are chosen on all but a quarter of the samples, for each quarter in turn: the damping with the
-    first fractional lengths of `tried`, then with it those of each channel, or of all alike.
+    Weights are chosen on all but a quarter of the samples, for each quarter in turn: the first two with the
+    first fractional lengths of `tried`, then with them those of each channel, or of all alike.
     """
     if samples.windows.shape[1] < 2 * _FOLDS:
-        return _DAMPINGS[0], tried[0]
-    dampings = [_error_held_out(weight, form, tried[0], samples, d) for d in _DAMPINGS]
-    damping = _DAMPINGS[int(np.argmin([error.sum() for error in dampings]))]
-    errors = np.array([_error_held_out(weight, form, t, samples, damping) for t in tried])
+        return (_DAMPINGS[0], shares[0]), tried[0]
+    pairs = list(product(_DAMPINGS, shares))
+    sums = [_error_held_out(weight, form, tried[0], samples, *pair).sum() for pair in pairs]
+    best = pairs[int(np.argmin(sums))]
+    errors = np.array([_error_held_out(weight, form, t, samples, *best) for t in tried])
     if not per_channel:
         errors[:] = errors.sum(axis=1, keepdims=True)
     chosen: IntArray = np.choose(errors.argmin(axis=0), tried)
-    return damping, chosen
+    return best, chosen
 
 
 def _error_held_out(
@@ -228,6 +242,7 @@ def _error_held_out(
     fracs: IntArray,
     samples: Samples,
     damping: float,
+    share: float,
 ) -> DoubleArray:
     """Squared error of each channel's results [O] on the quarters that its weights were not chosen on."""
     count = samples.windows.shape[1]
@@ -235,7 +250,7 @@ def _error_held_out(
     errors = np.zeros(len(weight))
     for fold in range(_FOLDS):
         held = torch.arange(count) % _FOLDS == fold
-        problem = _problem(weight, samples.part(~held), damping)
+        problem = _problem(weight, samples.part(~held), damping, share)
         other = samples.part(held)
         integers, _ = _descend(problem, form, fracs)
         real = (torch.from_numpy(integers).float() * unit).reshape(problem.target.shape)
@@ -246,10 +261,13 @@ def _error_held_out(
     return errors
 
 
-def _problem(weight: npt.NDArray[np.float32], samples: Samples, relative: float) -> _Problem:
+def _problem(
+    weight: npt.NDArray[np.float32], samples: Samples, relative: float, share: float = 0.0
+) -> _Problem:
     """The quadratic problem: second moments of the centred windows, and the target weights.
 
-    `relative` is the damping relative to the mean of the moments' diagonal.
+    `relative` is the damping relative to the mean of the moments' diagonal, `share` that of the moments
+    which comes from the weights; not 0 with one group and no more samples than weights of a channel only.
     """
     windows = samples.windows
     groups, pixels, size = windows.shape
@@ -260,8 +278,9 @@ def _problem(weight: npt.NDArray[np.float32], samples: Samples, relative: float)
     kept = (target != 0).float()
     if pixels <= size:
         factor = centred / pixels**0.5
-        damping = relative * factor.square().sum(dim=(1, 2)) / size
-        return _Problem(factor, target, _positive(damping)[:, None], mean, goal, kept)
+        damping = _positive(relative * factor.square().sum(dim=(1, 2)) / size)[:, None]
+        problem = _Problem(factor, target, damping, mean, goal, kept)
+        return _classified(problem, share) if share else problem
     moments = (centred.transpose(1, 2) @ centred / pixels).double()
     damping = _positive(relative * moments.diagonal(dim1=1, dim2=2).mean(dim=1))
     damped = moments + torch.diag_embed(damping[:, None].expand(groups, size))
@@ -274,6 +293,29 @@ def _problem(weight: npt.NDArray[np.float32], samples: Samples, relative: float)
     none = torch.zeros(groups, 1)
     factor = lower.transpose(1, 2).float().contiguous()
     return _Problem(factor, target, none, mean, goal, kept)
+
+
+def _classified(problem: _Problem, share: float) -> _Problem:
+    """The problem of a classifier, of whose samples there are too few to say what else it will read.
+
+    Training draws what a class gives its last layer towards the class's weights ("neural collapse": Papyan
+    et al., PNAS 2020, arXiv 2008.08186). So `share` of the moments are those of the weights, less their
+    mean; and an output's error along its own weights counts more: it is made where its class is seen, which is
+    when it decides.
+    """
+    classes = problem.target[0] - problem.target[0].mean(dim=0)
+    energy = problem.factor.square().sum()
+    scale = (energy / classes.square().sum().clamp_min(1e-30)).sqrt()
+    parts = ((1.0 - share) ** 0.5 * problem.factor[0], share**0.5 * scale * classes)
+    sizes = classes.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
+    own = (_OWN * energy).sqrt() * classes / sizes
+    return replace(problem, factor=_shortest(torch.cat(parts))[None], own=own[None])
+
+
+def _shortest(factor: torch.Tensor) -> torch.Tensor:
+    """A factor [m, d] of the same moments, of no more than d rows."""
+    rows, size = factor.shape
+    return factor if rows <= size else torch.linalg.qr(factor, mode="r").R
 
 
 def _positive(damping: torch.Tensor) -> torch.Tensor:
@@ -291,21 +333,30 @@ def _descend(
     goal = problem.target / unit[:, :, None]
     q = floor_(goal + 0.5).clamp_(form.min, form.max) * problem.kept
     rest = q - goal
+    own, along = problem.own, torch.zeros_like(goal[:, :, :1])
     carried = rest @ factor.transpose(1, 2)
+    if own is not None:
+        along += (rest * own).sum(dim=2, keepdim=True)
     for _ in range(sweeps):
         before = q.clone()
         for start in range(0, size, _COLUMNS):
             columns = np.s_[:, :, start : start + _COLUMNS]
             part = factor[columns]
             slopes = carried @ part + problem.damping[:, :, None] * rest[columns]
+            turned = None if own is None else own[columns]
+            if turned is not None:
+                slopes += along * turned
             step = _descend_columns(
-                q[columns], problem.kept[columns], slopes, part, problem.damping, form
+                q[columns], problem.kept[columns], slopes, turned, part, problem.damping, form
             )
             rest[columns] += step
             carried += step @ part.transpose(1, 2)
+            if turned is not None:
+                along += (step * turned).sum(dim=2, keepdim=True)
         if torch.equal(before, q):
             break
     error = carried.square().sum(dim=2) + problem.damping * rest.square().sum(dim=2)
+    error += along.square().sum(dim=2)
     error = (error * unit.square()).flatten().double()
     return q.reshape(-1, size).to(torch.int64).numpy(), error.numpy()
 
@@ -314,25 +365,29 @@ def _descend_columns(
     q: torch.Tensor,
     kept: torch.Tensor,
     slopes: torch.Tensor,
+    own: torch.Tensor | None,
     factor: torch.Tensor,
     damping: torch.Tensor,
     form: QFormat,
 ) -> torch.Tensor:
     """Improve some columns of the weights, `q` [G, O/G, b], in place; returns by how much.
 
-    Only those that are `kept` change. `slopes` are half the error's derivatives there, `factor` [G, m, b] the problem's columns.
+    Only those that are `kept` change. `slopes` are half the error's derivatives there, `own` the outputs' own
+    directions if they have any, `factor` [G, m, b] the problem's columns.
     """
     count = q.shape[2]
     moments = factor.transpose(1, 2) @ factor + torch.diag_embed(damping.expand(-1, count))
     # Columns first, so that each is contiguous.
     values, slopes, free = (t.permute(2, 0, 1).contiguous() for t in (q, slopes, kept))
+    turned = None if own is None else own.permute(2, 0, 1).contiguous()
     rows = moments.permute(2, 1, 0)[..., None].contiguous()
     steps = torch.zeros_like(values)
     for i in range(count):
-        curvature = rows[i, i].clamp_min(1e-30)
+        row = rows[i] if turned is None else rows[i] + turned * turned[i]
+        curvature = row[i].clamp_min(1e-30)
         new = floor_(values[i] - slopes[i] / curvature + 0.5).clamp_(form.min, form.max)
         steps[i] = (new - values[i]) * free[i]
-        slopes += rows[i] * steps[i]
+        slopes += row * steps[i]
     result = steps.permute(1, 2, 0)
     q += result
     return result

@@ -105,7 +105,10 @@ def rescale(
             limits[name], multiplied[name] = _limit(maps[name]), factor
             if factor != 1.0:
                 notes[name] = f"multiplied by {factor:.3f}"
-    for group, read_by in zip(by_channel, coarser, strict=True):
+    pairs = list(zip(by_channel, coarser, strict=True))
+    # Rows of a hidden reader get their factors before its columns do.
+    pairs.sort(key=lambda pair: pair[1] is not None and pair[1].name not in others)
+    for group, read_by in pairs:
         if read_by is None:
             factors = _fit_channels(graph, group, maps, limits, config)
         else:
@@ -114,6 +117,7 @@ def rescale(
                 config.weights(read_by),
                 multiplied[read_by.inputs[0]] * windows[read_by.name],
                 _bounds(graph, group, maps, limits),
+                importance=_importance(graph, read_by.name),
                 learned=config.rounding == "learned",
             )
         graph = multiply_channels(graph, group, factors)
@@ -168,15 +172,31 @@ def _fit_maps(
 def _coarser(
     graph: Graph, group: Collection[str], others: Collection[str], config: QuantConfig
 ) -> Layer | None:
-    """The layer of `others` that reads the group by dense weights of fewer bits than all that make it."""
+    """A last layer (of `others`) or fully connected one that reads the group by fewer bits than make it.
+
+    Its weights are dense, and have fewer bits than those of all layers that make the group.
+    """
     layers = [layer for layer in graph.layers if layer.conv is not None]
     made = min((config.weights(x) for x in layers if x.name in group), default=MIN_BITS)
     for layer in layers:
-        if layer.name in others and layer.inputs[0] in group and config.weights(layer) < made:
+        last = layer.name in others or layer.kind == "fc"
+        if last and layer.inputs[0] in group and config.weights(layer) < made:
             assert layer.conv is not None
             if layer.conv.groups == 1:
                 return layer
     return None
+
+
+def _importance(graph: Graph, name: str) -> DoubleArray:
+    """What a squared error in each channel of a map adds to that of the dense layers that read it, [C].
+
+    1 for all channels where no such layer does.
+    """
+    found = np.zeros(graph.shapes[name][0])
+    for reader in graph.layers:
+        if reader.conv is not None and reader.inputs[0] == name and reader.conv.groups == 1:
+            found += np.square(reader.conv.weight, dtype=np.float64).sum(axis=(0, 2, 3))
+    return found if found.any() else np.ones(len(found))
 
 
 def _bounds(

@@ -91,8 +91,9 @@ class Search:
         self._adapts = movable and config.corrects
         self._unsigned = movable and config.unsigned
         self._joint = movable and config.joint
-        weighted = sum(x.conv is not None for x in graph.layers)
-        self._steps = len(graph.inputs) + len(graph.layers) + weighted * (1 + self._adapts)
+        bits = [config.weights(x) for x in graph.layers if x.conv is not None]
+        self._most_bits = max(bits, default=0)
+        self._steps = len(graph.inputs) + len(graph.layers) + len(bits) * (1 + self._adapts)
         self._formats: dict[str, QFormat] = {}
         self._floats: dict[str, list[FloatArray]] = {}
         self._fixed: dict[str, Chunks] = {}
@@ -265,9 +266,14 @@ class Search:
             self._config,
             [self._floats[n] for n in layer.all_inputs],
             [self._fixed[n] for n in layer.all_inputs],
+            classifier=self._is_coarse_classifier(layer, weights.bits),
         )
         log.append(step)
         return adapted
+
+    def _is_coarse_classifier(self, layer: Layer, bits: int) -> bool:
+        """Whether it is an output of the network, and other layers' weights have more bits."""
+        return bits < self._most_bits and self._last.get(layer.name) == len(self._graph.layers)
 
     def _choose(self, fixed: FixedLayer, accs: Chunks, wanted: list[FloatArray]) -> Step:
         layer, bits, signed = fixed.layer, fixed.output.bits, fixed.output.signed

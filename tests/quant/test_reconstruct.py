@@ -101,6 +101,43 @@ def test_few_samples_are_not_trusted_more_than_samples_held_out_allow():
     assert errors[1] < 0.9 * errors[0]
 
 
+def classified(rng, weight, count):
+    """Samples [1, count, d] that lie along the weights [O, d] of random classes, and other things."""
+    classes = weight[rng.integers(len(weight), size=count)]
+    windows = 2.0 * classes + rng.normal(size=classes.shape) @ rng.normal(size=(64, 64)) / 16.0
+    parts = windows[None], windows @ weight.T
+    return Samples(*(torch.from_numpy(part).float() for part in parts))
+
+
+def test_a_classifiers_coarse_weights_say_what_it_reads_where_samples_do_not():
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(40, 64)) / 4.0
+    few, other, fracs = classified(rng, weight, 32), classified(rng, weight, 4000), np.full(40, 2)
+    errors = []
+    for classifier in (False, True):
+        found = reconstruct(
+            weight.reshape(40, 64, 1, 1).astype(np.float32), QFormat(4, 0), fracs, few,
+            offsets=(0,), finest=fracs, per_channel=True, scarce=True, classifier=classifier,
+        )  # fmt: skip
+        errors.append(squared(found.weight.reshape(40, 64) / 4, other).sum())
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 12])
+def test_few_or_many_classes_and_few_images_give_finite_weights(outputs):
+    """One class has no others to differ from; twelve are more than there are weights of each."""
+    weight, samples = problem(pixels=8, size=9, outputs=outputs)
+    fracs = np.full(outputs, 2)
+    found = reconstruct(
+        weight, QFormat(4, 0), fracs, samples, offsets=(0, -1, 1), finest=fracs, per_channel=True,
+        scarce=True, classifier=True,
+    )  # fmt: skip
+    assert np.isfinite(found.bias).all() and np.isfinite(found.kept)
+    nearest = QFormat(4, 2).quantize(weight).reshape(outputs, 9) / 4
+    real = np.ldexp(found.weight.reshape(outputs, 9), -found.weight_frac[:, None])
+    assert squared(real, samples).sum() < 2.0 * squared(nearest, samples).sum()
+
+
 def test_one_offset_serves_all_channels_where_they_share_a_frac():
     weight, samples = problem(2)
     found = reconstruct(

@@ -8,7 +8,17 @@ from float_networks import output_error
 
 import tilewright.quant.rescale as rescale_module
 from tilewright.graph.execute import run_float
-from tilewright.graph.ir import Activation, ActivationKind, Conv, Graph, Input, Layer, Op, Output
+from tilewright.graph.ir import (
+    Activation,
+    ActivationKind,
+    Conv,
+    Graph,
+    Input,
+    Layer,
+    Op,
+    Output,
+    Pool,
+)
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.rescale import rescale
 
@@ -144,6 +154,39 @@ def test_factors_are_chosen_for_weights_of_few_bits_that_read_the_channels(monke
     fitted = output_error(graph, images(), config)
     monkeypatch.setattr(rescale_module, "fit_columns", lambda *rest, **options: np.ones(CHANNELS))
     assert fitted < 0.8 * output_error(graph, images(), config)
+
+
+def test_a_hidden_fully_connected_layer_of_few_bits_has_factors_chosen_for_its_weights(monkeypatch):
+    def linear(seed, name, source, inputs):
+        weight = np.random.default_rng(seed).normal(size=(CHANNELS, inputs, 1, 1)) / inputs**0.5
+        parts = Conv(
+            weight=weight.astype(np.float32), bias=np.zeros(CHANNELS, np.float32), linear=True
+        )
+        return Layer(name=name, op=Op.CONV, inputs=(source,), conv=parts, activation=RELU)
+
+    stem = conv(0, "stem", "x", inputs=3, activation=RELU)
+    pool = Pool(kernel=(8, 8), stride=(8, 8))
+    layers = (
+        stem,
+        Layer(name="mean", op=Op.AVG_POOL, inputs=("stem",), pool=pool),
+        linear(1, "hidden", "mean", CHANNELS),
+        linear(2, "last", "hidden", CHANNELS),
+    )
+    graph = Graph(
+        name="n",
+        inputs=(Input(name="x", shape=(3, 8, 8)),),
+        layers=layers,
+        outputs=(Output(name="y", tensor="last", shape=(CHANNELS, 1, 1)),),
+    )
+    data = {"x": np.random.default_rng(1).normal(size=(64, 3, 8, 8)).astype(np.float32)}
+    config = QuantConfig(feature_bits=12, layer_weight_bits={"hidden": 3})
+    changed, _ = rescale(graph, data, config)
+    unseen = {"x": 3.0 * images(seed=2)["x"]}
+    before, after = (run_float(g, unseen, keep=["last"])["last"] for g in (graph, changed))
+    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-5)
+    fitted = output_error(graph, data, config)
+    monkeypatch.setattr(rescale_module, "fit_columns", lambda *rest, **options: np.ones(CHANNELS))
+    assert fitted < 0.9 * output_error(graph, data, config)
 
 
 def test_channels_at_the_limit_are_not_scaled_for_the_weights_that_read_them_either():
