@@ -59,6 +59,7 @@ LADDER: dict[str, dict[str, Any]] = {
     "dynamic": {},
     "dynamic + channels": {"per_channel": True},
     "dynamic + squared": {"objective": "squared"},
+    "dynamic + classes": {"classes": True},
     "dynamic + unsigned": {"unsigned": True},
     "dynamic + equalization + bias": {"equalize": True, "bias_correction": True},
     "dynamic + channels + rescaling": {"per_channel": True, "rescale": True},
@@ -75,7 +76,10 @@ LADDER: dict[str, dict[str, Any]] = {
         "bias_correction": True,
     },
 }
-"""Methods by name, as what they add to the paper's; "all" is the default and not among them."""
+"""Methods by name, as what they add to the paper's; "all" is not among them."""
+
+ALL = partial(QuantConfig, classes=True)
+"""The default, and that the outputs are scores of classes, which it knows only of those with a softmax."""
 
 BITS = ((8, 8), (6, 8), (4, 8))
 AVERAGE = 5
@@ -99,11 +103,11 @@ def configurations() -> Iterator[tuple[str, int, int, QuantConfig]]:
         for weights in (6, 4):
             yield method, weights, 8, QuantConfig.paper(weight_bits=weights, **options)
     for weights, features in (*BITS, (AVERAGE, 8)):
-        yield "all", weights, features, QuantConfig(weight_bits=weights, feature_bits=features)
+        yield "all", weights, features, ALL(weight_bits=weights, feature_bits=features)
     for weights in (8, 4):
-        config = QuantConfig(weight_bits=weights, joint=True, descent=True)
+        config = ALL(weight_bits=weights, joint=True, descent=True)
         yield "all + joint + descent", weights, 8, config
-    yield "all, 4 bits in fully connected layers", 8, 8, QuantConfig(kind_weight_bits={"fc": 4})
+    yield "all, 4 bits in fully connected layers", 8, 8, ALL(kind_weight_bits={"fc": 4})
 
 
 def measure(
@@ -187,7 +191,7 @@ def _ours(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], Fixed
         return quantize(task.graph, raw, config).fixed
 
     def mixed() -> FixedGraph:
-        plan = plan_bits(task.graph, raw, Budget(average_bits=AVERAGE))
+        plan = plan_bits(task.graph, raw, Budget(average_bits=AVERAGE), ALL())
         return plain(plan.config)
 
     def tuned(config: QuantConfig) -> FixedGraph:
@@ -202,7 +206,7 @@ def _ours(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], Fixed
     yield f"all, mixed, {AVERAGE} bits on average", (AVERAGE, 8), mixed
     if task.train is not None:
         for bits in (6, 4):
-            yield "all + fine-tuning", (bits, 8), partial(tuned, QuantConfig(weight_bits=bits))
+            yield "all + fine-tuning", (bits, 8), partial(tuned, ALL(weight_bits=bits))
 
 
 def _peers(task: Task) -> Iterator[tuple[str, tuple[int, int], Callable[[], Scores]]]:

@@ -18,6 +18,7 @@ ROUNDINGS = ("nearest", "learned")
 PAPER: Mapping[str, Any] = {
     "per_channel": False,
     "objective": "absolute",
+    "classes": False,
     "unsigned": False,
     "equalize": False,
     "rescale": False,
@@ -44,6 +45,10 @@ class QuantConfig:
         without effect on static precision
     objective : of fractional lengths, of weights as of feature maps: "absolute", the paper's sum of
         absolute errors, or "squared"; without effect on static precision, as all that follows
+    classes : the outputs are scores of classes, of which only the differences between the best count:
+        their formats are chosen by how far that moves their softmax (Kullback-Leibler divergence),
+        not by `objective`, and what is certain anyway may be cut off. None: where the network ends
+        in a softmax. Without effect on static precision
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution; without
         effect on static precision
     equalize : rewrite the network by powers of two, see `tilewright.quant.equalize`
@@ -75,6 +80,7 @@ class QuantConfig:
     static: bool = False
     per_channel: bool = True
     objective: str = "squared"
+    classes: bool | None = None
     unsigned: bool = True
     equalize: bool = True
     rescale: bool = True

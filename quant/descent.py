@@ -22,7 +22,7 @@ from tilewright.quant.candidates import FRAC_LIMIT, Candidate, Step
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.constants import fix_layer
 from tilewright.quant.emulate import emulate_layer, quantize_real
-from tilewright.quant.features import feature_step
+from tilewright.quant.features import class_scores, feature_step
 from tilewright.quant.fit import too_fine
 from tilewright.quant.fixed import FixedGraph, FixedLayer
 from tilewright.quant.formats import QFormat
@@ -98,13 +98,17 @@ def descend(
 
 
 def _coordinates(fixed: FixedGraph, config: QuantConfig) -> Iterator[tuple[str, str]]:
-    """What can change: maps, and weights with their bias where those are only rounded."""
+    """What can change: maps, and weights with their bias where those are only rounded.
+
+    Not the formats of scores of classes, which are not chosen by the error of their values.
+    """
+    scores = class_scores(fixed.graph, config)
     for spec in fixed.graph.inputs:
         yield spec.name, "features"
     for layer in fixed.layers:
         if layer.weight is not None and not config.corrects:
             yield layer.name, "weights"
-        if not _copies(layer, fixed.formats):
+        if not _copies(layer, fixed.formats) and layer.name not in scores:
             yield layer.name, "features"
 
 

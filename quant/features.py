@@ -3,12 +3,13 @@
 "Going Deeper with Embedded FPGA Platform for CNN" (FPGA 2016), section 5.2: with the fixed network
 running beside the float one, frac = argmin sum |x_float - x_fixed(bits, frac)|. With the objective
 "squared" the differences are squared: a few saturated values, which the paper's sum hardly notices,
-then weigh as much as they do in what the next layers compute from them.
+then weigh as much as they do in what the next layers compute from them. Scores of classes are measured
+by their softmax instead: how far the probabilities move, in nats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +17,21 @@ import numpy.typing as npt
 import torch
 
 from tilewright.graph.functions import Function
-from tilewright.graph.ir import ActivationKind, Layer
+from tilewright.graph.ir import ActivationKind, Graph, Layer, Output
 from tilewright.quant import numerics
 from tilewright.quant.accumulator import floor_
 from tilewright.quant.candidates import Candidate, Step
+from tilewright.quant.config import QuantConfig
 from tilewright.quant.constants import clip_range, fix_slope
 from tilewright.quant.fixed import FixedLayer, Leaky
 from tilewright.quant.formats import QFormat
 
-__all__ = ["can_be_negative", "feature_step", "noted", "requantizing_errors"]
+__all__ = ["Measure", "absolute", "can_be_negative", "class_scores", "divergence", "feature_step"]
+__all__ += ["noted", "requantizing_errors", "squared"]
 
 FloatArray = npt.NDArray[np.float32]
+Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Sum of the errors of what is stored [pixels, channels], which may be overwritten, against what is wanted."""
 
 _SATURATED = 0.01
 """Share of saturated values from which on the log speaks of them."""
@@ -34,15 +39,48 @@ _BLOCK = 1 << 15
 """Values requantized at once: their temporaries stay in the cache."""
 
 
+def absolute(stored: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Sum of |wanted - stored value|, the paper's."""
+    return stored.sub_(wanted).abs_().sum(dtype=torch.float64)
+
+
+def squared(stored: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Sum of (wanted - stored value)^2."""
+    return stored.sub_(wanted).square_().sum(dtype=torch.float64)
+
+
+def divergence(stored: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Sum over the pixels of the Kullback-Leibler divergence of their softmax over the channels."""
+    logs, goals = (torch.log_softmax(x.double(), 1) for x in (stored, wanted))
+    return torch.sum(goals.exp() * (goals - logs))
+
+
+def class_scores(graph: Graph, config: QuantConfig) -> frozenset[str]:
+    """Outputs that are scores of classes, which no layer reads: those `config` says, or with a softmax."""
+    read = {name for layer in graph.layers for name in layer.all_inputs}
+    return frozenset(
+        output.tensor
+        for output in graph.outputs
+        if output.tensor not in read
+        and graph.shapes[output.tensor][0] > 1
+        and (_ends_in_softmax(graph, output) if config.classes is None else config.classes)
+    )
+
+
+def _ends_in_softmax(graph: Graph, output: Output) -> bool:
+    softmax = ("Softmax(axes=1", "LogSoftmax(axes=1")
+    one_pixel = graph.shapes[output.tensor][1:] == (1, 1)
+    return one_pixel and any(operation.startswith(softmax) for operation in output.host_ops)
+
+
 def requantizing_errors(
     layer: FixedLayer,
     acc: torch.Tensor,
     wanted: torch.Tensor,
     fracs: Sequence[int],
-    *,
-    squared: bool = False,
+    measure: Measure = absolute,
 ) -> npt.NDArray[np.float64]:
-    """Sum of |wanted - stored value|, or of its square, for each candidate: float64 [len(fracs)].
+    """What `measure` says of the stored values of each candidate: float64 [len(fracs)].
 
     Every candidate requantizes the same accumulators, with the activation's levels in its own
     format. Powers of two scale exactly, hence floats give what `numerics.postprocess` does.
@@ -53,7 +91,7 @@ def requantizing_errors(
     acc : exact accumulators before the bias [N, O, H, W]
     wanted : float32 output of the float network, of the same shape
     fracs : candidates
-    squared : whether differences are squared
+    measure : of the error
     """
     errors = np.zeros(len(fracs))
     dtype = torch.float64 if layer.leaky or layer.function else acc.dtype
@@ -66,9 +104,7 @@ def requantizing_errors(
         real = ((part + bias) * unit).to(dtype)
         for index, frac in enumerate(fracs):
             stored = _store(layer, real, replace(layer.output, frac=frac))
-            stored.sub_(goal)
-            stored = stored.square_() if squared else stored.abs_()
-            errors[index] += stored.sum(dtype=torch.float64)
+            errors[index] += measure(stored, goal)
     return errors
 
 

@@ -109,7 +109,8 @@ def plan_bits(
                 f"A budget chooses every layer's weight bits: leave out {option}, given for "
                 f"{', '.join(getattr(config, option))}"
             )
-    base = replace(config, weight_bits=widths[-1])
+    # Plans are compared by the error of the outputs' values, in formats that do not cut them off.
+    base = replace(config, weight_bits=widths[-1], classes=False)
     fixed = quantize(graph, few, base).fixed
     lost, sensitivity = _sensitivities(fixed, few, base, widths, progress)
     prices = Prices(lost, sensitivity, _costs(fixed, budget, widths))
@@ -122,7 +123,9 @@ def plan_bits(
         groups = _groups(fixed, prices.costs) if refine else {}
         chosen, measured = search(prices, budget, widths, groups, measure, progress)
     return Plan(
-        config=replace(base, layer_weight_bits=dict(chosen.bits)),
+        config=replace(
+            base, layer_weight_bits=dict(chosen.bits), classes=config.classes
+        ),
         chosen=chosen,
         front=front,
         sensitivity=sensitivity,

@@ -20,10 +20,14 @@ from tilewright.quant.candidates import Step, choose, initial_frac, neighbourhoo
 from tilewright.quant.config import QuantConfig
 from tilewright.quant.constants import clip_range, fix_layer
 from tilewright.quant.features import (
+    absolute,
     can_be_negative,
+    class_scores,
+    divergence,
     feature_step,
     noted,
     requantizing_errors,
+    squared,
 )
 from tilewright.quant.fit import fit_weights, refusal
 from tilewright.quant.fixed import FixedGraph, FixedLayer
@@ -91,6 +95,7 @@ class Search:
         self._adapts = movable and config.corrects
         self._unsigned = movable and config.unsigned
         self._joint = movable and config.joint
+        self._scores = class_scores(graph, config) if movable else frozenset[str]()
         bits = [config.weights(x) for x in graph.layers if x.conv is not None]
         self._most_bits = max(bits, default=0)
         self._steps = len(graph.inputs) + len(graph.layers) + len(bits) * (1 + self._adapts)
@@ -290,13 +295,12 @@ class Search:
             # Half of the format's range is subtracted in the accumulator: it must be that fine.
             finest = int(fixed.acc_frac.min()) + bits - 1
             fracs = tuple(f for f in fracs if f <= finest) or (finest,)
+        measure = squared if self._squared else absolute
+        if layer.name in self._scores:
+            measure = divergence
         pairs = zip(accs, wanted, strict=True)
         errors = np.sum(
-            [
-                requantizing_errors(fixed, a, as_tensor(w), fracs, squared=self._squared)
-                for a, w in pairs
-            ],
-            axis=0,
+            [requantizing_errors(fixed, a, as_tensor(w), fracs, measure) for a, w in pairs], axis=0
         )
         frac, candidates = choose(fracs, errors.tolist())
         return feature_step(layer.name, bits, initial, frac, candidates)

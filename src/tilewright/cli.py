@@ -180,7 +180,7 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
     add("--feature-bits", type=int, help="of feature maps")
     add("--static", action="store_true", default=None, help="one fractional length for all")
     add("--paper", action="store_true", default=None, help="only the two greedy phases of the "
-        "FPGA 2016 paper: --per-tensor --objective absolute --signed --no-equalize --no-rescale --no-bias-correction --rounding nearest")  # fmt: skip
+        "FPGA 2016 paper: --per-tensor --objective absolute --no-classes --signed --no-equalize --no-rescale --no-bias-correction --rounding nearest")  # fmt: skip
     add("--per-tensor", dest="per_channel", action="store_false", default=None,
         help="one fractional length for a layer's weights, not one an output channel")  # fmt: skip
     add("--signed", dest="unsigned", action="store_false", default=None,
@@ -190,6 +190,9 @@ def _option_groups() -> dict[str, argparse.ArgumentParser]:
             help=f"do without {name.replace('_', ' ')}")  # fmt: skip
     add("--objective", choices=OBJECTIVES, default=None,
         help="error by which fractional lengths are chosen (default squared)")  # fmt: skip
+    add("--classes", action=argparse.BooleanOptionalAction, default=None,
+        help="outputs are scores of classes: their format is chosen by what their softmax loses "
+        "(default: where the network ends in a softmax)")  # fmt: skip
     add("--rounding", choices=ROUNDINGS, default=None, help="of weights (default learned)")
     add("--joint", action="store_true", default=None,
         help="fractional lengths of a layer's weights, bias and output chosen together")  # fmt: skip

@@ -80,6 +80,8 @@ class QuantSection:
     static : one fractional length for the network instead of one for each tensor
     per_channel : a fractional length for the weights of each output channel, not one a layer
     objective : error by which fractional lengths are chosen: "absolute" or "squared"
+    classes : whether outputs are scores of classes, by whose softmax their formats are chosen; if not
+        given, where the network ends in a softmax
     unsigned : feature maps that cannot be negative get no sign, and twice the resolution
     equalize : rewrite the network by powers of two, so that it suits fixed point better
     rescale : multiply feature maps and their channels so that powers of two fit them
@@ -100,6 +102,7 @@ class QuantSection:
     static: bool = _option(False)
     per_channel: bool = _option(True)
     objective: str = _option("squared", choices=OBJECTIVES)
+    classes: bool | None = _option()
     unsigned: bool = _option(True)
     equalize: bool = _option(True)
     rescale: bool = _option(True)
@@ -124,6 +127,7 @@ class QuantSection:
             static=self.static,
             per_channel=self.per_channel,
             objective=self.objective,
+            classes=self.classes,
             unsigned=self.unsigned,
             equalize=self.equalize,
             rescale=self.rescale,

@@ -44,7 +44,7 @@ def resolve(options: argparse.Namespace) -> Config:
                   "scale": "scale", "input_shape": "input_shape"},
         "quant": {"weight_bits": "weight_bits", "feature_bits": "feature_bits",
                   "static": "static", "per_channel": "per_channel",
-                  "objective": "objective", "unsigned": "unsigned", "equalize": "equalize",
+                  "objective": "objective", "classes": "classes", "unsigned": "unsigned", "equalize": "equalize",
                   "rescale": "rescale", "bias_correction": "bias_correction",
                   "rounding": "rounding", "joint": "joint", "descent": "descent", "average_bits": "average_bits",
                   "weight_bytes": "weight_bytes", "cycles": "cycles", "loss": "loss", "refine": "refine",
