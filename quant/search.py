@@ -295,12 +295,12 @@ class Search:
             # Half of the format's range is subtracted in the accumulator: it must be that fine.
             finest = int(fixed.acc_frac.min()) + bits - 1
             fracs = tuple(f for f in fracs if f <= finest) or (finest,)
-        measure = squared if self._squared else absolute
+        measure, note = squared if self._squared else absolute, ""
         if layer.name in self._scores:
-            measure = divergence
+            measure, note = divergence, "by the softmax of the scores"
         pairs = zip(accs, wanted, strict=True)
         errors = np.sum(
             [requantizing_errors(fixed, a, as_tensor(w), fracs, measure) for a, w in pairs], axis=0
         )
         frac, candidates = choose(fracs, errors.tolist())
-        return feature_step(layer.name, bits, initial, frac, candidates)
+        return feature_step(layer.name, bits, initial, frac, candidates, note)

@@ -57,8 +57,9 @@ def changed_answers(config, graph, raw):
 
 def test_what_is_certain_is_cut_off_and_fewer_answers_change():
     graph, raw = classifier(), scores()
-    options = {"feature_bits": 8, "layer_feature_bits": {"x": 16}}
-    by_value, by_class = (QuantConfig(classes=x, **options) for x in (False, True))
+    by_value, by_class = (
+        QuantConfig(classes=classes, layer_feature_bits={"x": 16}) for classes in (False, True)
+    )
     forms = [
         quantize(graph, raw, config).fixed.formats["scores"] for config in (by_value, by_class)
     ]
@@ -88,7 +89,9 @@ def test_what_another_layer_reads_is_not_cut_off():
 def test_coordinate_descent_leaves_scores_in_their_format():
     graph, raw = classifier(SOFTMAX), scores()
     config = QuantConfig(layer_feature_bits={"x": 16})
-    fixed = quantize(graph, raw, config).fixed
+    result = quantize(graph, raw, config)
+    fixed = result.fixed
+    assert "by the softmax of the scores" in result.log[-1].note
     found, _ = descend(fixed, prepare(graph, raw), config)
     assert found.formats["scores"] == fixed.formats["scores"]
 
