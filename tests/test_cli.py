@@ -112,7 +112,7 @@ def test_an_interrupted_calibration_goes_on_with_resume(folder, capsys, monkeypa
     command = ("quantize", "net.py:Net", "-c", "data.npz", "-o", "out", "--quiet")
     assert "nothing to go on with" in refused(capsys, *command[:-1], "--resume")
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -138,7 +138,7 @@ def test_an_interrupted_calibration_goes_on_with_resume(folder, capsys, monkeypa
 def _once(function, then):
     """`function` the first time, `then` afterwards."""
     turns = iter([function])
-    return lambda *arguments: next(turns, then)(*arguments)
+    return lambda *arguments, **options: next(turns, then)(*arguments, **options)
 
 
 def test_the_configuration_in_the_working_directory_holds_and_options_win(folder, capsys):
