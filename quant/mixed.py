@@ -123,9 +123,7 @@ def plan_bits(
         groups = _groups(fixed, prices.costs) if refine else {}
         chosen, measured = search(prices, budget, widths, groups, measure, progress)
     return Plan(
-        config=replace(
-            base, layer_weight_bits=dict(chosen.bits), classes=config.classes
-        ),
+        config=replace(base, layer_weight_bits=dict(chosen.bits), classes=config.classes),
         chosen=chosen,
         front=front,
         sensitivity=sensitivity,

@@ -89,7 +89,9 @@ def test_layers_that_are_done_are_not_searched_again(tmp_path, monkeypatch):
     path = tmp_path / "state.npz"
     interrupted(path, len(quantize(network(), images()).log))
     searched = []
-    monkeypatch.setattr("tilewright.quant.search.adapt", lambda fixed, *_: searched.append(fixed))
+    monkeypatch.setattr(
+        "tilewright.quant.search.adapt", lambda fixed, *_, **__: searched.append(fixed)
+    )
     quantize(network(), images(), checkpoint=path)
     assert searched == []
 
