@@ -1,12 +1,72 @@
-"""The table of results/accuracy.json: networks side by side, a line for each method and width."""
+"""The tables of results/accuracy.json: what was asked, and all methods and widths, networks side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tables import table
 
 __all__ = ["lines"]
+
+_MOST = (
+    ("8/8", "all", 8, 0.3),
+    ("6/8", "all", 6, 1.0),
+    ("6/8, fine-tuned", "all + fine-tuning", 6, 0.3),
+    ("4/8, fine-tuned", "all + fine-tuning", 4, 1.5),
+)
+"""Most points that a method may lose at a width of weights."""
+_DEPTHWISE = "efficientnet-lite0"
+_DEPTHWISE_MOST = {"8/8": 0.8, "6/8": 3.0}
+"""Of the depthwise network at ImageNet's size."""
+
+
+def _goals(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: points lost by each network, and in brackets the most that were allowed."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    found = {model: dict(_reached(model, rows)) for model in models}
+    heads = list(dict.fromkeys(head for cells in found.values() for head in cells))
+    return [
+        "Points lost, and in brackets the most that were asked for; what is more is marked.",
+        "",
+        *table(
+            ("network", *heads),
+            ((model, *(found[model].get(head, "–") for head in heads)) for model in models),
+        ),
+        "",
+    ]
+
+
+def _reached(model: str, rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Heads of the table and a network's cells, as far as there are results."""
+    lost = {
+        (row["tool"], row["method"], row["weight_bits"]): 100
+        * (row["float_accuracy"] - row["accuracy"])
+        for row in rows
+        if row["model"] == model and row["feature_bits"] == 8
+    }
+    for head, method, bits, most in _MOST:
+        if ("tilewright", method, bits) in lost:
+            limit = _DEPTHWISE_MOST.get(head, most) if model == _DEPTHWISE else most
+            yield head, _cell(lost["tilewright", method, bits], limit)
+    own = {key[1:]: loss for key, loss in lost.items() if key[0] == "tilewright"}
+    runtime = lost.get(("onnxruntime", "static int8 per channel", 8))
+    brevitas = [loss for key, loss in lost.items() if key[0] == "brevitas" and key[2] == 4]
+    if runtime is not None:
+        yield "8/8, ONNX Runtime + 0.1", _cell(own["all", 8], runtime + 0.1)
+    fully = own.get(("all, 4 bits in fully connected layers", 8))
+    if fully is not None:
+        yield "4 bits in FC, 8/8 + 0.1", _cell(fully, own["all", 8] + 0.1)
+    if brevitas:
+        yield "4/8, best of Brevitas", _cell(own["all", 4], min(brevitas))
+    mixed, uniform = own.get(("all, mixed, 5 bits on average", 5)), own.get(("all", 5))
+    if mixed is not None and uniform is not None:
+        yield "mixed 5, uniform 5 - 30 %", _cell(mixed, uniform - 0.3 * abs(uniform))
+
+
+def _cell(lost: float, most: float) -> str:
+    text = f"{lost:.2f} ({most:.2f})"
+    return text if lost <= most + 1e-9 else f"**{text}**"
 
 
 def lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -21,6 +81,7 @@ def lines(rows: list[dict[str, Any]]) -> list[str]:
         cells.setdefault(key, {})[row["model"]] = f"{loss:.2f}{differ}"
     heads = {row["model"]: _head(row) for row in rows}
     return [
+        *_goals(rows),
         "Percentage points lost against float, on the same images for all tools; the head has the",
         "float network's accuracy and the number of images. Bits are those of weights / features. In",
         "brackets: squared error of the outputs over the test images, in percent of their energy.",
