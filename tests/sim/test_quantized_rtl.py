@@ -22,10 +22,12 @@ METHODS = {
     "per-tensor": QuantConfig.paper(acc_bits=32),
     "per-channel": QuantConfig.paper(acc_bits=32, per_channel=True),
     "squared": QuantConfig.paper(acc_bits=32, objective="squared"),
+    "classes": QuantConfig.paper(acc_bits=32, classes=True),
     "joint, descent": QuantConfig.paper(acc_bits=32, joint=True, descent=True),
     "equalized": QuantConfig(acc_bits=32, rounding="nearest"),
     "learned": QuantConfig(acc_bits=32),
     "learned, 4 bits": QuantConfig(acc_bits=32, weight_bits=4),
+    "learned, 4 bits in the last layer": QuantConfig(acc_bits=32, layer_weight_bits={"head": 4}),
 }
 TUNED = "mixed, learned, fine-tuned"
 """Everything together: a budget for the bits, all of the default's methods, and labels."""
