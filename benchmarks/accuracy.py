@@ -104,6 +104,7 @@ def configurations() -> Iterator[tuple[str, int, int, QuantConfig]]:
             yield method, weights, 8, QuantConfig.paper(weight_bits=weights, **options)
     for weights, features in (*BITS, (AVERAGE, 8)):
         yield "all", weights, features, ALL(weight_bits=weights, feature_bits=features)
+    yield "all without classes", 8, 8, QuantConfig(classes=False)
     for weights in (8, 4):
         config = ALL(weight_bits=weights, joint=True, descent=True)
         yield "all + joint + descent", weights, 8, config

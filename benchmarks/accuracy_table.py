@@ -45,28 +45,27 @@ def _reached(model: str, rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]
         for row in rows
         if row["model"] == model and row["feature_bits"] == 8
     }
-    for head, method, bits, most in _MOST:
-        if ("tilewright", method, bits) in lost:
-            limit = _DEPTHWISE_MOST.get(head, most) if model == _DEPTHWISE else most
-            yield head, _cell(lost["tilewright", method, bits], limit)
     own = {key[1:]: loss for key, loss in lost.items() if key[0] == "tilewright"}
-    runtime = lost.get(("onnxruntime", "static int8 per channel", 8))
     brevitas = [loss for key, loss in lost.items() if key[0] == "brevitas" and key[2] == 4]
-    if runtime is not None:
-        yield "8/8, ONNX Runtime + 0.1", _cell(own["all", 8], runtime + 0.1)
+    runtime = lost.get(("onnxruntime", "static int8 per channel", 8))
+    eight, uniform = own.get(("all", 8)), own.get(("all", 5))
+    for head, method, bits, most in _MOST:
+        limit = _DEPTHWISE_MOST.get(head, most) if model == _DEPTHWISE else most
+        yield from _cell(head, own.get((method, bits)), limit)
+    yield from _cell("8/8, ONNX Runtime + 0.1", eight, None if runtime is None else runtime + 0.1)
     fully = own.get(("all, 4 bits in fully connected layers", 8))
-    if fully is not None:
-        yield "4 bits in FC, 8/8 + 0.1", _cell(fully, own["all", 8] + 0.1)
-    if brevitas:
-        yield "4/8, best of Brevitas", _cell(own["all", 4], min(brevitas))
-    mixed, uniform = own.get(("all, mixed, 5 bits on average", 5)), own.get(("all", 5))
-    if mixed is not None and uniform is not None:
-        yield "mixed 5, uniform 5 - 30 %", _cell(mixed, uniform - 0.3 * abs(uniform))
+    yield from _cell("4 bits in FC, 8/8 + 0.1", fully, None if eight is None else eight + 0.1)
+    yield from _cell("4/8, best of Brevitas", own.get(("all", 4)), min(brevitas, default=None))
+    mixed = own.get(("all, mixed, 5 bits on average", 5))
+    less = None if uniform is None else uniform - 0.3 * abs(uniform)
+    yield from _cell("mixed 5, uniform 5 - 30 %", mixed, less)
 
 
-def _cell(lost: float, most: float) -> str:
-    text = f"{lost:.2f} ({most:.2f})"
-    return text if lost <= most + 1e-9 else f"**{text}**"
+def _cell(head: str, lost: float | None, most: float | None) -> Iterator[tuple[str, str]]:
+    """Head and cell, if both numbers are there."""
+    if lost is not None and most is not None:
+        text = f"{lost:.2f} ({most:.2f})"
+        yield head, text if lost <= most + 1e-9 else f"**{text}**"
 
 
 def lines(rows: list[dict[str, Any]]) -> list[str]:
